@@ -1,0 +1,106 @@
+//! The host board: a simulated vehicle that drives over the simulated planet. Needs no hardware at all.
+
+mod cameras;
+mod display;
+mod drive;
+mod gnss;
+mod link;
+
+use std::{path::PathBuf, sync::Arc, sync::Mutex};
+
+pub use cameras::SimulatedCamera;
+pub use display::PngDisplay;
+pub use drive::{Drive, Vehicle};
+pub use gnss::{GnssStory, SimulatedGnss};
+pub use link::{FileLink, PtyLink};
+use serde::Deserialize;
+
+use crate::{Board, BoardError, CAMERA_BEARINGS_DEG, CAMERA_NAMES, Camera, Clock, Epoch, Link};
+
+/// How the simulated vehicle drives and what it carries.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostSettings {
+    /// Decides where on Earth the drive starts, its weather and all noise.
+    pub seed: u64,
+    /// Distance between two fixes.
+    pub step_km: f64,
+    /// Side of the square camera pictures.
+    pub camera_px: u32,
+    /// What happens to GNSS on the way.
+    pub gnss: GnssStory,
+    /// Cameras that are broken, by name.
+    pub dead_cameras: Vec<String>,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        HostSettings { seed: 1, step_km: 4.0, camera_px: 96, gnss: GnssStory::default(), dead_cameras: Vec::new() }
+    }
+}
+
+/// Where the host board's output goes; each is left out when `None`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostOutput {
+    /// PNG picture of the display, replaced on each update.
+    pub display: Option<PathBuf>,
+    /// Pseudo-terminal (`pty`), device or file for the sentences.
+    pub link: Option<String>,
+}
+
+/// The vehicle, shared by everything that is mounted on it.
+pub type Shared = Arc<Mutex<Vehicle>>;
+
+/// Builds the host board. `fixes` is the length of the drive that the GNSS story is spread over.
+///
+/// # Errors
+/// When a setting is impossible or the link cannot be opened.
+pub fn board(settings: &HostSettings, fixes: u64, output: &HostOutput) -> Result<(Board, Shared), BoardError> {
+    let unknown = settings.dead_cameras.iter().find(|n| !CAMERA_NAMES.contains(&n.as_str()));
+    if let Some(name) = unknown {
+        return Err(BoardError::Setting(format!("dead_cameras: no camera {name:?}; use {}", CAMERA_NAMES.join(", "))));
+    }
+    if !(16..=4096).contains(&settings.camera_px) {
+        return Err(BoardError::Setting(format!("camera_px is {}, need 16..=4096", settings.camera_px)));
+    }
+    if !(0.001..=50.0).contains(&settings.step_km) {
+        return Err(BoardError::Setting(format!("step_km is {}, need 0.001..=50", settings.step_km)));
+    }
+    let vehicle = Arc::new(Mutex::new(Vehicle::new(Drive::start(settings.seed, settings.step_km))));
+    let cameras = std::array::from_fn(|i| {
+        let dead = settings.dead_cameras.iter().any(|n| n == CAMERA_NAMES[i]);
+        let camera =
+            SimulatedCamera::new(CAMERA_NAMES[i], CAMERA_BEARINGS_DEG[i], settings.camera_px, dead, vehicle.clone());
+        Some(Box::new(camera) as Box<dyn Camera>)
+    });
+    let link = match output.link.as_deref() {
+        None => None,
+        Some("pty") => Some(Box::new(PtyLink::open()?) as Box<dyn Link>),
+        Some(path) => Some(Box::new(FileLink::open(path.as_ref())?) as Box<dyn Link>),
+    };
+    let board = Board {
+        name: "host (simulated drive)".to_owned(),
+        clock: Box::new(SimulatedClock(vehicle.clone())),
+        cameras,
+        gnss: Some(Box::new(SimulatedGnss::new(settings.gnss, fixes, settings.seed, vehicle.clone()))),
+        display: output.display.clone().map(|path| Box::new(PngDisplay::new(path)) as Box<dyn crate::Display>),
+        link,
+    };
+    Ok((board, vehicle))
+}
+
+/// Drives on instead of waiting.
+struct SimulatedClock(Shared);
+
+impl Clock for SimulatedClock {
+    fn next_epoch(&mut self) -> Epoch {
+        let mut vehicle = lock(&self.0);
+        vehicle.advance();
+        Epoch { time: vehicle.time(), truth: Some(vehicle.position()) }
+    }
+}
+
+/// The vehicle's state stays usable when another thread panicked: every change of it is complete.
+fn lock(vehicle: &Shared) -> std::sync::MutexGuard<'_, Vehicle> {
+    vehicle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

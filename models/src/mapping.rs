@@ -1,0 +1,36 @@
+//! A read-only file in memory: mapped where it comes from disk, owned where it was just made.
+//!
+//! The one file of this crate with `unsafe` in it.
+#![allow(unsafe_code)]
+
+use std::{fs::File, io, ops::Deref, path::Path};
+
+/// Bytes that do not change, from a mapping or from the heap.
+pub(crate) enum Bytes {
+    Mapped(memmap2::Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    /// Maps the file at `path` read-only.
+    pub fn map(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Bytes::Owned(Vec::new())); // an empty mapping is an error on some systems
+        }
+        // SAFETY: the mapping is private to this process and read only. Changing the file under a running
+        // program is the one way to break it; bundles are replaced by renaming a whole directory, which
+        // leaves the mapped file as it was.
+        Ok(Bytes::Mapped(unsafe { memmap2::Mmap::map(&file)? }))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(m) => m,
+            Bytes::Owned(v) => v,
+        }
+    }
+}

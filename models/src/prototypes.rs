@@ -1,0 +1,538 @@
+//! Prototypes: mean embeddings of the OPTICS clusters inside each geocell, for the ProtoNet refinement.
+//!
+//! `prototypes.bin` is read in place, so that a mapped file costs no memory until its rows are asked for.
+//! Little endian: `HOMPROTO`, version u32, dims u32, cells u32, prototypes u32, members u32; `cells + 1` row
+//! offsets u32 (the prototypes of cell `c` are the rows `offsets[c]..offsets[c + 1]`, so K cells are K
+//! contiguous ranges); per prototype latitude f32, longitude f32, scale f32, spread in km f32, place u32
+//! (string number), member count u32, first member row u32; `prototypes x dims` i8; per member latitude f32,
+//! longitude f32, scale f32; `members x dims` i8; zero bytes up to a multiple of four; a string table. An
+//! embedding is `scale * row`. The member section may be empty although the counts are not.
+
+use std::{io, ops::Range, path::Path};
+
+pub use crate::bytes::FormatError;
+use crate::{
+    bytes::{Reader, StringTable, strings, too_large},
+    geo::LatLon,
+    geocells::{CellId, position},
+    mapping::Bytes,
+};
+
+const MAGIC: &[u8; 8] = b"HOMPROTO";
+const VERSION: u32 = 1;
+const HEADER: usize = 8 + 5 * 4;
+const RECORD: usize = 7 * 4;
+const MEMBER: usize = 3 * 4;
+
+/// One prototype, as the file holds it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prototype<'a> {
+    /// Centroid of the cluster's sites.
+    pub position: LatLon,
+    /// Name of the town there.
+    pub place: &'a str,
+    /// Sites in the cluster.
+    pub members: u32,
+    /// Mean distance of the sites from the centroid, km.
+    pub spread_km: f32,
+    row: &'a [u8],
+    scale: f32,
+}
+
+impl Prototype<'_> {
+    /// The embedding, dequantised.
+    pub fn embedding(&self) -> impl Iterator<Item = f32> {
+        let scale = self.scale;
+        self.row.iter().map(move |&q| f32::from(q as i8) * scale)
+    }
+}
+
+/// All prototypes of a model, sorted by cell.
+pub struct Prototypes {
+    bytes: Bytes,
+    places: Vec<Box<str>>,
+    dims: usize,
+    cells: usize,
+    count: usize,
+    members: usize,
+}
+
+impl Prototypes {
+    /// Maps the file read-only. The outer error is the file system's, the inner one the format's.
+    pub fn map(path: &Path) -> io::Result<Result<Self, FormatError>> {
+        Ok(Self::over(Bytes::map(path)?))
+    }
+
+    /// The same over bytes in memory.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, FormatError> {
+        Self::over(Bytes::Owned(bytes))
+    }
+
+    fn over(bytes: Bytes) -> Result<Self, FormatError> {
+        let mut r = Reader::new(&bytes);
+        r.header(MAGIC, "prototype", VERSION)?;
+        let mut number = || r.u32().map(|n| n as usize);
+        let (dims, cells, count, members) = (number()?, number()?, number()?, number()?);
+        let section = |n: usize, size: usize| n.checked_mul(size).ok_or_else(too_large);
+        let offsets = r.take(section(cells + 1, 4)?)?;
+        let records = r.take(section(count, RECORD)?)?;
+        r.take(section(count, dims)?)?;
+        let member_records = r.take(section(members, MEMBER)?)?;
+        r.take(section(members, dims)?)?;
+        let rows = section(count + members, dims)?;
+        r.take(rows.next_multiple_of(4) - rows)?;
+        let places = strings(&mut r)?;
+        r.end()?;
+
+        let damaged = |what: String| Err(FormatError::Damaged(what));
+        let ends: Vec<usize> = offsets
+            .chunks_exact(4)
+            .map(|b| word(b, 0) as usize)
+            .collect();
+        if ends[0] != 0 || ends[cells] != count || ends.windows(2).any(|w| w[0] > w[1]) {
+            return damaged("its rows are not sorted by cell".to_owned());
+        }
+        for (i, b) in records.chunks_exact(RECORD).enumerate() {
+            position(f64::from(real(b, 0)), f64::from(real(b, 4)), "prototype", i)?;
+            let (scale, spread) = (real(b, 8), real(b, 12));
+            if !(scale.is_finite() && scale >= 0.0 && spread.is_finite()) {
+                return damaged(format!("prototype {i} holds NaN or an infinite number"));
+            }
+            let (place, own, first) = (
+                word(b, 16) as usize,
+                word(b, 20) as usize,
+                word(b, 24) as usize,
+            );
+            if place >= places.len()
+                || (members > 0 && first.checked_add(own).is_none_or(|end| end > members))
+            {
+                return damaged(format!(
+                    "prototype {i} names a place or members that are not there"
+                ));
+            }
+        }
+        for (i, b) in member_records.chunks_exact(MEMBER).enumerate() {
+            position(
+                f64::from(real(b, 0)),
+                f64::from(real(b, 4)),
+                "cluster member",
+                i,
+            )?;
+            if !(real(b, 8).is_finite() && real(b, 8) >= 0.0) {
+                return damaged(format!(
+                    "cluster member {i} holds NaN or an infinite number"
+                ));
+            }
+        }
+        Ok(Prototypes {
+            bytes,
+            places,
+            dims,
+            cells,
+            count,
+            members,
+        })
+    }
+
+    /// Length of an embedding.
+    pub fn dims(&self) -> usize {
+        self.dims
+    }
+
+    /// Number of cells.
+    pub fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// Number of prototypes.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether the members' own embeddings are kept, which [`Prototypes::nearest_member`] needs.
+    pub fn has_members(&self) -> bool {
+        self.members > 0
+    }
+
+    /// The whole file, to be hashed.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The prototypes of a cell.
+    ///
+    /// # Panics
+    /// When there is no such cell.
+    pub fn range(&self, cell: CellId) -> Range<u32> {
+        assert!(
+            cell.index() < self.cells,
+            "cell {} of {}",
+            cell.0,
+            self.cells
+        );
+        let at = HEADER + 4 * cell.index();
+        word(&self.bytes, at)..word(&self.bytes, at + 4)
+    }
+
+    /// The prototype of this number.
+    ///
+    /// # Panics
+    /// When there is no such prototype.
+    pub fn get(&self, index: u32) -> Prototype<'_> {
+        let i = index as usize;
+        assert!(i < self.count, "prototype {i} of {}", self.count);
+        let b = &self.bytes[self.records_at() + i * RECORD..][..RECORD];
+        Prototype {
+            position: checked_position(b),
+            place: &self.places[word(b, 16) as usize],
+            members: word(b, 20),
+            spread_km: real(b, 12),
+            row: &self.bytes[self.rows_at() + i * self.dims..][..self.dims],
+            scale: real(b, 8),
+        }
+    }
+
+    /// Euclidean distance between a prototype and an embedding.
+    ///
+    /// # Panics
+    /// When there is no such prototype, or the embedding has another length.
+    pub fn distance(&self, index: u32, embedding: &[f32]) -> f32 {
+        let p = self.get(index);
+        distance(p.row, p.scale, embedding)
+    }
+
+    /// The position of the cluster's member whose own embedding is nearest; `None` when members are not kept.
+    ///
+    /// # Panics
+    /// As [`Prototypes::distance`].
+    pub fn nearest_member(&self, index: u32, embedding: &[f32]) -> Option<LatLon> {
+        if !self.has_members() {
+            return None;
+        }
+        let b = &self.bytes[self.records_at() + index as usize * RECORD..][..RECORD];
+        let records = self.rows_at() + self.count * self.dims;
+        let rows = records + self.members * MEMBER;
+        let mut best: Option<(f32, LatLon)> = None;
+        for m in word(b, 24) as usize..(word(b, 24) + word(b, 20)) as usize {
+            let record = &self.bytes[records + m * MEMBER..][..MEMBER];
+            let d = distance(
+                &self.bytes[rows + m * self.dims..][..self.dims],
+                real(record, 8),
+                embedding,
+            );
+            if best.is_none_or(|(nearest, _)| d < nearest) {
+                best = Some((d, checked_position(record)));
+            }
+        }
+        best.map(|(_, position)| position)
+    }
+
+    fn records_at(&self) -> usize {
+        HEADER + 4 * (self.cells + 1)
+    }
+
+    fn rows_at(&self) -> usize {
+        self.records_at() + self.count * RECORD
+    }
+}
+
+fn word(b: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
+}
+
+fn real(b: &[u8], at: usize) -> f32 {
+    f32::from_bits(word(b, at))
+}
+
+/// A position that [`Prototypes::over`] has seen to be on Earth.
+fn checked_position(record: &[u8]) -> LatLon {
+    LatLon::wrapped(f64::from(real(record, 0)), f64::from(real(record, 4)))
+}
+
+fn distance(row: &[u8], scale: f32, embedding: &[f32]) -> f32 {
+    assert_eq!(row.len(), embedding.len(), "length of the embedding");
+    // Eight sums at a time: a single one would be a chain of dependent additions.
+    let mut sums = [0f32; 8];
+    let (rows, embeddings) = (row.chunks_exact(8), embedding.chunks_exact(8));
+    let rest: f32 = rows
+        .remainder()
+        .iter()
+        .zip(embeddings.remainder())
+        .map(|(q, e)| square(*q, scale, *e))
+        .sum();
+    for (q, e) in rows.zip(embeddings) {
+        for i in 0..8 {
+            sums[i] += square(q[i], scale, e[i]);
+        }
+    }
+    (sums.iter().sum::<f32>() + rest).sqrt()
+}
+
+fn square(q: u8, scale: f32, e: f32) -> f32 {
+    let d = f32::from(q as i8) * scale - e;
+    d * d
+}
+
+/// Quantises one embedding to i8 with a scale of its own: the largest magnitude becomes 127.
+fn quantise(embedding: &[f32], out: &mut Vec<u8>) -> f32 {
+    let largest = embedding.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let scale = largest / 127.0;
+    out.extend(embedding.iter().map(|v| {
+        if scale > 0.0 {
+            (v / scale).round() as i8 as u8
+        } else {
+            0
+        }
+    }));
+    scale
+}
+
+/// One cluster, to be written.
+#[derive(Clone, Debug)]
+pub struct Cluster<'a> {
+    /// The cell it lies in.
+    pub cell: CellId,
+    /// Mean embedding of the members.
+    pub embedding: &'a [f32],
+    /// Centroid of the members.
+    pub position: LatLon,
+    /// Name of the town there.
+    pub place: &'a str,
+    /// Mean distance of the members from the centroid, km.
+    pub spread_km: f32,
+    /// How many members the cluster has.
+    pub members: u32,
+    /// The members themselves, with their embeddings; empty for all clusters when they are not to be kept.
+    pub member_rows: Vec<(LatLon, &'a [f32])>,
+}
+
+struct Record {
+    cell: CellId,
+    row: Vec<u8>,
+    fields: [[u8; 4]; 6],
+    members: Vec<u8>,
+    member_rows: Vec<u8>,
+    kept: u32,
+}
+
+/// Writes `prototypes.bin`; clusters may come in any order and keep it inside a cell.
+pub struct PrototypesWriter {
+    dims: usize,
+    records: Vec<Record>,
+    places: StringTable,
+}
+
+impl PrototypesWriter {
+    /// A writer for embeddings of `dims` numbers.
+    pub fn new(dims: usize) -> Self {
+        PrototypesWriter {
+            dims,
+            records: Vec::new(),
+            places: StringTable::default(),
+        }
+    }
+
+    /// Adds a cluster.
+    ///
+    /// # Panics
+    /// When an embedding has another length than `dims`, or members are kept but not all of them.
+    pub fn push(&mut self, cluster: &Cluster<'_>) {
+        assert_eq!(
+            cluster.embedding.len(),
+            self.dims,
+            "length of the embedding"
+        );
+        let kept = cluster.member_rows.len() as u32;
+        assert!(
+            kept == 0 || kept == cluster.members,
+            "{kept} of {} members",
+            cluster.members
+        );
+        let mut row = Vec::with_capacity(self.dims);
+        let scale = quantise(cluster.embedding, &mut row);
+        let (mut members, mut member_rows) = (Vec::new(), Vec::new());
+        for (at, embedding) in &cluster.member_rows {
+            assert_eq!(embedding.len(), self.dims, "length of the embedding");
+            let scale = quantise(embedding, &mut member_rows);
+            for v in [at.lat() as f32, at.lon() as f32, scale] {
+                members.extend(v.to_le_bytes());
+            }
+        }
+        let place = self.places.number(cluster.place);
+        let fields = [
+            (cluster.position.lat() as f32).to_le_bytes(),
+            (cluster.position.lon() as f32).to_le_bytes(),
+            scale.to_le_bytes(),
+            cluster.spread_km.to_le_bytes(),
+            place.to_le_bytes(),
+            cluster.members.to_le_bytes(),
+        ];
+        self.records.push(Record {
+            cell: cluster.cell,
+            row,
+            fields,
+            members,
+            member_rows,
+            kept,
+        });
+    }
+
+    /// The bytes of `prototypes.bin` for a model of `cells` cells.
+    ///
+    /// # Panics
+    /// When a cluster's cell is not among them, or some clusters came with members and some without.
+    pub fn encode(mut self, cells: usize) -> Vec<u8> {
+        self.records.sort_by_key(|r| r.cell);
+        let kept = self.records.iter().filter(|r| r.kept > 0).count();
+        assert!(
+            kept == 0 || kept == self.records.len(),
+            "members are kept for all clusters or for none"
+        );
+        let members: u32 = self.records.iter().map(|r| r.kept).sum();
+        let mut offsets = vec![0u32; cells + 1];
+        for r in &self.records {
+            assert!(r.cell.index() < cells, "cell {} of {cells}", r.cell.0);
+            offsets[r.cell.index() + 1] += 1;
+        }
+        (0..cells).for_each(|c| offsets[c + 1] += offsets[c]);
+
+        let mut out = MAGIC.to_vec();
+        for n in [
+            VERSION,
+            self.dims as u32,
+            cells as u32,
+            self.records.len() as u32,
+            members,
+        ] {
+            out.extend(n.to_le_bytes());
+        }
+        offsets.iter().for_each(|n| out.extend(n.to_le_bytes()));
+        let mut first = 0u32;
+        for r in &self.records {
+            r.fields.iter().for_each(|f| out.extend(f));
+            out.extend(first.to_le_bytes());
+            first += r.kept;
+        }
+        self.records.iter().for_each(|r| out.extend(&r.row));
+        self.records.iter().for_each(|r| out.extend(&r.members));
+        self.records.iter().for_each(|r| out.extend(&r.member_rows));
+        let rows = (self.records.len() + members as usize) * self.dims;
+        out.resize(out.len() + rows.next_multiple_of(4) - rows, 0);
+        out.extend(self.places.encode());
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(lat: f64, lon: f64) -> LatLon {
+        LatLon::new(lat, lon).unwrap()
+    }
+
+    fn sample(keep: bool) -> Vec<u8> {
+        let e = [
+            [0.5f32, -1.0, 0.25],
+            [2.0, 0.0, 0.0],
+            [0.0, 0.0, 0.0],
+            [1.0, 1.0, 1.0],
+        ];
+        let mut w = PrototypesWriter::new(3);
+        for (i, cell) in [2u32, 0, 2, 0].into_iter().enumerate() {
+            w.push(&Cluster {
+                cell: CellId(cell),
+                embedding: &e[i],
+                position: at(i as f64, -(i as f64)),
+                place: ["Ulm", "Bonn", "Ulm", "Köln"][i],
+                spread_km: i as f32,
+                members: 2,
+                member_rows: if keep {
+                    vec![(at(10.0, i as f64), &e[i]), (at(20.0, i as f64), &e[3 - i])]
+                } else {
+                    vec![]
+                },
+            });
+        }
+        w.encode(4)
+    }
+
+    #[test]
+    fn sorted_by_cell_and_read_back() {
+        for keep in [false, true] {
+            let p = Prototypes::from_bytes(sample(keep)).unwrap();
+            let ranges: Vec<_> = (0..4).map(|c| p.range(CellId(c))).collect();
+            assert_eq!(ranges, [0..2, 2..2, 2..4, 4..4]);
+            let places: Vec<&str> = (0..4).map(|i| p.get(i).place).collect();
+            assert_eq!(places, ["Bonn", "Köln", "Ulm", "Ulm"]);
+            let ulm = p.get(2);
+            assert_eq!(
+                (ulm.position, ulm.members, ulm.spread_km),
+                (at(0.0, 0.0), 2, 0.0)
+            );
+            for (q, v) in ulm.embedding().zip([0.5, -1.0, 0.25]) {
+                assert!((q - v).abs() <= 0.5 / 127.0, "{q} for {v}");
+            }
+            assert!((p.distance(0, &[2.0, 3.0, 4.0]) - 5.0).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_nearest_member_not_the_farthest() {
+        let p = Prototypes::from_bytes(sample(true)).unwrap();
+        // Prototype 2 is the first cluster: members at (10, 0) with (.5, -1, .25) and at (20, 0) with (1, 1, 1).
+        assert_eq!(p.nearest_member(2, &[0.6, -0.9, 0.2]), Some(at(10.0, 0.0)));
+        assert_eq!(p.nearest_member(2, &[0.6, 0.9, 0.7]), Some(at(20.0, 0.0)));
+        assert_eq!(
+            Prototypes::from_bytes(sample(false))
+                .unwrap()
+                .nearest_member(2, &[0.0; 3]),
+            None
+        );
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let good = sample(true);
+        let fails = |bytes: Vec<u8>| {
+            Prototypes::from_bytes(bytes)
+                .err()
+                .expect("must be refused")
+                .to_string()
+        };
+        assert!(fails(vec![]).contains("no prototype file"));
+        assert!(fails(good[..60].to_vec()).contains("too early"));
+        let with = |at: usize, bytes: [u8; 4]| {
+            let mut b = good.clone();
+            b[at..at + 4].copy_from_slice(&bytes);
+            fails(b)
+        };
+        assert!(with(8, 7u32.to_le_bytes()).contains("its format is 7"));
+        assert!(with(HEADER + 4, 3u32.to_le_bytes()).contains("not sorted"));
+        let record = HEADER + 5 * 4;
+        assert!(with(record, f32::NAN.to_le_bytes()).contains("prototype 0: latitude NaN"));
+        assert!(
+            with(record + RECORD + 8, f32::INFINITY.to_le_bytes()).contains("prototype 1 holds")
+        );
+        assert!(with(record + 24, 99u32.to_le_bytes()).contains("not there"));
+    }
+
+    #[test]
+    fn mapped_like_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prototypes.bin");
+        std::fs::write(&path, sample(true)).unwrap();
+        let p = Prototypes::map(&path).unwrap().unwrap();
+        assert_eq!(
+            p.get(3),
+            Prototypes::from_bytes(sample(true)).unwrap().get(3)
+        );
+        std::fs::write(dir.path().join("empty"), []).unwrap();
+        assert!(Prototypes::map(&dir.path().join("empty")).unwrap().is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! Capture: up to four frames that belong together, under one time stamp. A missing view is no failure.
+
+use std::time::{Duration, SystemTime};
+
+use homing_board::{Camera, Epoch, Frame};
+use homing_models::{LatLon, MAX_VIEWS};
+
+/// How long a camera may take for a frame before the fix goes on without it.
+pub const CAMERA_DEADLINE: Duration = Duration::from_millis(500);
+/// A camera that failed is left alone for this many fixes, doubling up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: u32 = 1;
+const LONGEST_PAUSE: u32 = 16;
+
+/// The views around the vehicle at one moment. Buffers are used again from fix to fix.
+#[derive(Clone, Debug)]
+pub struct Panorama {
+    /// When.
+    pub time: SystemTime,
+    /// Where the vehicle really was, in a simulation.
+    pub truth: Option<LatLon>,
+    frames: [Frame; MAX_VIEWS],
+    alive: [bool; MAX_VIEWS],
+}
+
+impl Default for Panorama {
+    fn default() -> Self {
+        let time = SystemTime::UNIX_EPOCH;
+        Panorama { time, truth: None, frames: Default::default(), alive: [false; MAX_VIEWS] }
+    }
+}
+
+impl Panorama {
+    /// A panorama of given frames, front first; more than four are left out.
+    pub fn of(time: SystemTime, frames: impl IntoIterator<Item = Frame>) -> Self {
+        let mut p = Panorama { time, ..Panorama::default() };
+        for (i, frame) in frames.into_iter().take(MAX_VIEWS).enumerate() {
+            p.frames[i] = frame;
+            p.alive[i] = true;
+        }
+        p
+    }
+
+    /// The frames that are there.
+    pub fn views(&self) -> impl Iterator<Item = &Frame> {
+        self.frames.iter().zip(self.alive).filter(|(_, alive)| *alive).map(|(f, _)| f)
+    }
+
+    /// The frame of a camera (front, right, back, left), when it is there.
+    pub fn view(&self, camera: usize) -> Option<&Frame> {
+        self.alive.get(camera).copied().unwrap_or(false).then(|| &self.frames[camera])
+    }
+
+    /// Which of front, right, back, left are there.
+    pub fn alive(&self) -> [bool; MAX_VIEWS] {
+        self.alive
+    }
+}
+
+/// What one camera did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CameraCount {
+    /// Pictures that came.
+    pub pictures: u64,
+    /// Times that none came.
+    pub failures: u64,
+}
+
+struct Slot {
+    camera: Option<Box<dyn Camera>>,
+    count: CameraCount,
+    pause: u32,
+    next_pause: u32,
+}
+
+/// The cameras, each with its own fate.
+pub struct Capture {
+    slots: [Slot; MAX_VIEWS],
+}
+
+impl Capture {
+    /// Takes over the cameras of a board.
+    pub fn new(cameras: [Option<Box<dyn Camera>>; MAX_VIEWS]) -> Self {
+        let slot = |camera| Slot { camera, count: CameraCount::default(), pause: 0, next_pause: FIRST_PAUSE };
+        Capture { slots: cameras.map(slot) }
+    }
+
+    /// Takes one panorama. `told` hears of each camera that failed.
+    pub fn take(&mut self, epoch: Epoch, panorama: &mut Panorama, mut told: impl FnMut(&str)) {
+        (panorama.time, panorama.truth) = (epoch.time, epoch.truth);
+        for (i, slot) in self.slots.iter_mut().enumerate() {
+            panorama.alive[i] = false;
+            let Some(camera) = &mut slot.camera else { continue };
+            if slot.pause > 0 {
+                slot.pause -= 1;
+                continue;
+            }
+            let frame = &mut panorama.frames[i];
+            match camera.grab(CAMERA_DEADLINE, frame) {
+                Ok(()) if !blank(frame) => {
+                    panorama.alive[i] = true;
+                    slot.count.pictures += 1;
+                    slot.next_pause = FIRST_PAUSE;
+                }
+                outcome => {
+                    match outcome {
+                        Ok(()) => told(&format!("{} camera: the picture is blank; check lens and cable", camera.name())),
+                        Err(e) => told(&e.to_string()),
+                    }
+                    slot.count.failures += 1;
+                    slot.pause = slot.next_pause;
+                    slot.next_pause = (2 * slot.next_pause).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Counts of front, right, back, left.
+    pub fn counts(&self) -> [CameraCount; MAX_VIEWS] {
+        std::array::from_fn(|i| self.slots[i].count)
+    }
+}
+
+/// A picture of one single value: a dead sensor, or no picture at all. The darkest night still has noise.
+fn blank(frame: &Frame) -> bool {
+    let right_size = frame.rgb.len() == 3 * frame.width as usize * frame.height as usize;
+    !right_size || frame.rgb.first().is_none_or(|first| frame.rgb.iter().all(|v| v == first))
+}
+
+#[cfg(test)]
+mod tests {
+    use homing_board::BoardError;
+
+    use super::*;
+
+    struct Fake {
+        grabs: u32,
+        works: fn(u32) -> bool,
+        value: u8,
+    }
+
+    impl Camera for Fake {
+        fn name(&self) -> &str {
+            "left"
+        }
+
+        fn grab(&mut self, _: Duration, frame: &mut Frame) -> Result<(), BoardError> {
+            self.grabs += 1;
+            if !(self.works)(self.grabs) {
+                return Err(BoardError::Camera { camera: "left".into(), cause: "unplugged".into() });
+            }
+            *frame = Frame { width: 2, height: 1, rgb: vec![0, 0, 0, 0, 0, self.value] };
+            Ok(())
+        }
+    }
+
+    fn capture(works: fn(u32) -> bool, value: u8) -> Capture {
+        let good = Fake { grabs: 0, works: |_| true, value: 9 };
+        Capture::new([Some(Box::new(good)), None, None, Some(Box::new(Fake { grabs: 0, works, value }))])
+    }
+
+    const EPOCH: Epoch = Epoch { time: SystemTime::UNIX_EPOCH, truth: None };
+
+    #[test]
+    fn a_failing_camera_does_not_stop_the_others_and_comes_back() {
+        let mut c = capture(|n| n >= 4, 7);
+        let mut p = Panorama::default();
+        let mut told = Vec::new();
+        let alive: Vec<bool> = (0..20)
+            .map(|_| {
+                c.take(EPOCH, &mut p, |line| told.push(line.to_owned()));
+                assert!(p.alive()[0] && !p.alive()[1]);
+                p.alive()[3]
+            })
+            .collect();
+        // Asked at 0, 2, 5 and 10: pauses of 1, 2 and 4 fixes; then it works again.
+        assert_eq!(alive.iter().position(|a| *a), Some(10), "{alive:?}");
+        assert!(alive[10..].iter().all(|a| *a));
+        assert_eq!(told, vec!["left camera: unplugged"; 3]);
+        assert_eq!(c.counts()[3], CameraCount { pictures: 10, failures: 3 });
+        assert_eq!(p.views().count(), 2);
+    }
+
+    #[test]
+    fn a_blank_picture_is_no_view() {
+        let mut c = capture(|_| true, 0);
+        let mut p = Panorama::default();
+        c.take(EPOCH, &mut p, |line| assert!(line.contains("blank")));
+        assert_eq!(p.alive(), [true, false, false, false]);
+    }
+}

@@ -1,0 +1,210 @@
+//! Compare: what GNSS says against what the cameras say. The verdict changes slowly and says why.
+
+use homing_board::GnssFix;
+use serde::{Deserialize, Serialize};
+
+use crate::track::Tracked;
+
+/// Fixes in a row that must contradict the verdict before it changes.
+const PATIENCE: u8 = 3;
+/// A distance up to this many p95 radii still counts as agreement once there is agreement, so that a
+/// position near the rim does not flip the verdict back and forth.
+const HYSTERESIS: f64 = 1.3;
+/// Beyond this p95 radius the cameras cannot say anything about GNSS.
+const UNSURE_P95_KM: f32 = 4000.0;
+/// Positions closer than this agree whatever the radius says: the table's own resolution.
+const FLOOR_KM: f64 = 5.0;
+
+/// What the comparison says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// GNSS lies inside the estimated radius.
+    #[serde(rename = "agree")]
+    Agree,
+    /// GNSS lies outside of it: jammed, spoofed, or the model is wrong.
+    #[serde(rename = "disagree")]
+    Disagree,
+    /// There is no GNSS position.
+    #[serde(rename = "gps absent")]
+    GpsAbsent,
+    /// The cameras' estimate is too vague to say.
+    #[serde(rename = "vision unsure")]
+    VisionUnsure,
+}
+
+impl Verdict {
+    /// The words used everywhere.
+    pub fn words(self) -> &'static str {
+        match self {
+            Verdict::Agree => "agree",
+            Verdict::Disagree => "disagree",
+            Verdict::GpsAbsent => "gps absent",
+            Verdict::VisionUnsure => "vision unsure",
+        }
+    }
+
+    /// One letter for NMEA: A, D, N, U.
+    pub fn letter(self) -> char {
+        match self {
+            Verdict::Agree => 'A',
+            Verdict::Disagree => 'D',
+            Verdict::GpsAbsent => 'N',
+            Verdict::VisionUnsure => 'U',
+        }
+    }
+}
+
+/// The outcome of one comparison.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Comparison {
+    /// The verdict that stands.
+    pub verdict: Verdict,
+    /// Distance between the GNSS position and the estimate, when both are there.
+    pub distance_km: Option<f64>,
+    /// Set when the verdict has just changed: what it was, and the evidence.
+    pub change: Option<Change>,
+}
+
+/// Why a verdict changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// The verdict before.
+    pub from: Verdict,
+    /// The verdict now.
+    pub to: Verdict,
+    /// Distance at the last of the contradicting fixes.
+    pub distance_km: Option<f64>,
+    /// Radius of the estimate then, when there was one.
+    pub p95_km: Option<f32>,
+    /// Contradicting fixes in a row.
+    pub fixes: u8,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "verdict {} -> {} after {} fixes", self.from.words(), self.to.words(), self.fixes)?;
+        match (self.distance_km, self.p95_km) {
+            (Some(km), Some(p95)) => write!(f, ": GNSS {km:.0} km from the estimate, radius {p95:.0} km (95 %)"),
+            (None, Some(p95)) => write!(f, ": no GNSS position, radius {p95:.0} km (95 %)"),
+            _ => write!(f, ": no estimate from the cameras"),
+        }
+    }
+}
+
+/// The comparison over time.
+#[derive(Debug, Default)]
+pub struct Compare {
+    standing: Option<Verdict>,
+    contrary: Option<(Verdict, u8)>,
+}
+
+impl Compare {
+    /// A comparison without history; the first verdict stands at once.
+    pub fn new() -> Self {
+        Compare::default()
+    }
+
+    /// Compares one fix.
+    pub fn push(&mut self, gnss: Option<&GnssFix>, tracked: Option<&Tracked>) -> Comparison {
+        let distance_km = gnss.zip(tracked).map(|(g, t)| g.position.distance_km(t.position));
+        let now = self.verdict_now(gnss, tracked, distance_km);
+        let standing = *self.standing.get_or_insert(now);
+        if now == standing {
+            self.contrary = None;
+            return Comparison { verdict: standing, distance_km, change: None };
+        }
+        let fixes = match self.contrary {
+            Some((same, n)) if same == now => n + 1,
+            _ => 1,
+        };
+        if fixes < PATIENCE {
+            self.contrary = Some((now, fixes));
+            return Comparison { verdict: standing, distance_km, change: None };
+        }
+        (self.standing, self.contrary) = (Some(now), None);
+        let p95_km = tracked.map(|t| t.radius.p95_km);
+        let change = Change { from: standing, to: now, distance_km, p95_km, fixes };
+        Comparison { verdict: now, distance_km, change: Some(change) }
+    }
+
+    fn verdict_now(&self, gnss: Option<&GnssFix>, tracked: Option<&Tracked>, distance_km: Option<f64>) -> Verdict {
+        let Some(gnss) = gnss else { return Verdict::GpsAbsent };
+        let (Some(tracked), Some(distance_km)) = (tracked, distance_km) else { return Verdict::VisionUnsure };
+        if tracked.radius.p95_km > UNSURE_P95_KM {
+            return Verdict::VisionUnsure;
+        }
+        let slack = if self.standing == Some(Verdict::Agree) { HYSTERESIS } else { 1.0 };
+        let receiver_km = f64::from(gnss.accuracy_m.unwrap_or(0.0)) / 1000.0;
+        let limit = (f64::from(tracked.radius.p95_km) * slack).max(FLOOR_KM) + 3.0 * receiver_km;
+        if distance_km <= limit { Verdict::Agree } else { Verdict::Disagree }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homing_models::{Candidate, CellId, LatLon, Radius};
+
+    use super::*;
+
+    fn home() -> LatLon {
+        LatLon::new(48.0, 11.0).unwrap()
+    }
+
+    fn tracked(p95_km: f32) -> Tracked {
+        let position = home();
+        let candidate = Candidate { cell: CellId(0), probability: 1.0, weight: 1.0, position, prototype: None };
+        Tracked { position, radius: Radius { p50_km: p95_km / 5.0, p95_km }, candidate, support: 1 }
+    }
+
+    fn gnss(km: f64) -> GnssFix {
+        GnssFix { position: home().destination(70.0, km), accuracy_m: Some(4.0) }
+    }
+
+    #[test]
+    fn the_four_verdicts() {
+        let first = |g: Option<GnssFix>, t: Option<Tracked>| Compare::new().push(g.as_ref(), t.as_ref()).verdict;
+        assert_eq!(first(Some(gnss(99.0)), Some(tracked(100.0))), Verdict::Agree);
+        assert_eq!(first(Some(gnss(101.0)), Some(tracked(100.0))), Verdict::Disagree);
+        assert_eq!(first(None, Some(tracked(100.0))), Verdict::GpsAbsent);
+        assert_eq!(first(None, None), Verdict::GpsAbsent);
+        assert_eq!(first(Some(gnss(1.0)), None), Verdict::VisionUnsure);
+        assert_eq!(first(Some(gnss(1.0)), Some(tracked(9000.0))), Verdict::VisionUnsure);
+    }
+
+    #[test]
+    fn a_verdict_changes_only_after_three_contrary_fixes_and_gives_its_evidence() {
+        let mut c = Compare::new();
+        let mut push = |km: Option<f64>| c.push(km.map(gnss).as_ref(), Some(&tracked(100.0)));
+        assert_eq!(push(Some(10.0)).verdict, Verdict::Agree);
+        assert_eq!(push(Some(2500.0)).verdict, Verdict::Agree);
+        assert_eq!(push(Some(10.0)).verdict, Verdict::Agree, "one stray fix is forgotten");
+        assert_eq!(push(Some(2500.0)).verdict, Verdict::Agree);
+        assert_eq!(push(Some(2500.0)).change, None);
+        let third = push(Some(2500.0));
+        assert_eq!(third.verdict, Verdict::Disagree);
+        let change = third.change.unwrap();
+        assert_eq!((change.from, change.to, change.fixes), (Verdict::Agree, Verdict::Disagree, 3));
+        assert_eq!(
+            change.to_string(),
+            "verdict agree -> disagree after 3 fixes: GNSS 2500 km from the estimate, radius 100 km (95 %)"
+        );
+        for _ in 0..2 {
+            assert_eq!(push(None).verdict, Verdict::Disagree);
+        }
+        assert_eq!(push(None).verdict, Verdict::GpsAbsent);
+    }
+
+    #[test]
+    fn near_the_rim_agreement_holds_on() {
+        let mut c = Compare::new();
+        c.push(Some(&gnss(90.0)), Some(&tracked(100.0)));
+        for _ in 0..10 {
+            assert_eq!(c.push(Some(&gnss(120.0)), Some(&tracked(100.0))).verdict, Verdict::Agree);
+        }
+        let mut c = Compare::new();
+        c.push(Some(&gnss(900.0)), Some(&tracked(100.0)));
+        for _ in 0..10 {
+            assert_eq!(c.push(Some(&gnss(120.0)), Some(&tracked(100.0))).verdict, Verdict::Disagree);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Encode: each view becomes a square of the model's size, then an embedding; a panorama is their mean.
+//!
+//! PIGEON averages the embeddings of the four views (poster, contribution 3; the attention-based alternative
+//! lost to the mean in the authors' runs), so a panorama of fewer views works as well.
+
+use std::sync::Arc;
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+use homing_board::Frame;
+use homing_models::{MAX_VIEWS, bundle::ENCODER, manifest::ImageInput};
+use tract_onnx::prelude::{Datum, Tensor};
+
+use crate::{
+    capture::Panorama,
+    graph::{self, Graph, GraphError, Plan},
+};
+
+/// Embeddings of a panorama.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Embeddings {
+    views: usize,
+    dims: usize,
+    rows: Vec<f32>,
+    mean: Vec<f32>,
+}
+
+impl Embeddings {
+    /// Views that took part, 0..=4.
+    pub fn views(&self) -> usize {
+        self.views
+    }
+
+    /// The embedding of the panorama: the mean over its views.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// The embedding of one view, in the order in which the views were given.
+    pub fn view(&self, index: usize) -> &[f32] {
+        &self.rows[index * self.dims..(index + 1) * self.dims]
+    }
+}
+
+#[derive(Clone)]
+struct ReadyPlan {
+    plan: Plan,
+    input: Arc<Tensor>,
+}
+
+/// The encoder graph with one plan per number of views, made when it is first needed.
+///
+/// A clone shares the plans that were made so far and can run on another thread.
+#[derive(Clone)]
+pub struct Encoder {
+    graph: Graph,
+    plans: [Option<ReadyPlan>; MAX_VIEWS],
+    size: u32,
+    gain: [f32; 3],
+    shift: [f32; 3],
+    dims: usize,
+    resizer: Resizer,
+    square: Image<'static>,
+}
+
+impl Encoder {
+    /// Loads the encoder; `dims` is the length of an embedding.
+    ///
+    /// # Errors
+    /// When the file cannot be loaded or a weight is not finite.
+    pub fn load(onnx: &[u8], input: &ImageInput, dims: usize) -> Result<Self, GraphError> {
+        Ok(Encoder {
+            graph: Graph::parse(ENCODER, onnx)?,
+            plans: Default::default(),
+            size: input.size,
+            gain: std::array::from_fn(|c| 1.0 / (255.0 * input.std[c])),
+            shift: std::array::from_fn(|c| -input.mean[c] / input.std[c]),
+            dims,
+            resizer: Resizer::new(),
+            square: Image::new(input.size, input.size, PixelType::U8x3),
+        })
+    }
+
+    /// Makes the plan for this number of views ahead of time.
+    ///
+    /// # Errors
+    /// When the graph does not work with as many views.
+    pub fn warm_up(&mut self, views: usize) -> Result<(), GraphError> {
+        let slot = &mut self.plans[views - 1];
+        if slot.is_none() {
+            let side = self.size as usize;
+            let shape = [views, 3, side, side];
+            let plan = self.graph.plan(&shape, views)?;
+            let input = Tensor::zero_dt(f32::datum_type(), &shape)
+                .map_err(|e| GraphError::Load { file: ENCODER, cause: e.to_string() })?;
+            *slot = Some(ReadyPlan { plan, input: Arc::new(input) });
+        }
+        Ok(())
+    }
+
+    /// Encodes the views of a panorama. Without any view the result has none.
+    ///
+    /// # Errors
+    /// When the graph fails or answers NaN.
+    pub fn encode(&mut self, panorama: &Panorama, out: &mut Embeddings) -> Result<(), GraphError> {
+        out.views = panorama.views().count();
+        out.dims = self.dims;
+        out.rows.clear();
+        out.mean.clear();
+        if out.views == 0 {
+            return Ok(());
+        }
+        self.warm_up(out.views)?;
+        let Encoder { plans, resizer, square, gain, shift, size, dims, .. } = self;
+        let Some(ready) = &mut plans[out.views - 1] else { return Ok(()) };
+        // The input is ours again once the last run is over; a clone of this encoder may still hold it.
+        let input = Arc::make_mut(&mut ready.input);
+        let mut view = input.try_as_plain_ram_mut().map_err(|e| run_error(&e))?;
+        let numbers = view.as_slice_mut::<f32>().map_err(|e| run_error(&e))?;
+        let plane = (*size * *size) as usize;
+        for (frame, target) in panorama.views().zip(numbers.chunks_exact_mut(3 * plane)) {
+            centre_square(frame, resizer, square).map_err(|e| run_error(&e))?;
+            for (i, pixel) in square.buffer().chunks_exact(3).enumerate() {
+                for c in 0..3 {
+                    target[c * plane + i] = f32::from(pixel[c]) * gain[c] + shift[c];
+                }
+            }
+        }
+        let outputs = graph::run(ENCODER, &ready.plan, &ready.input)?;
+        let Some(output) = outputs.first() else {
+            return Err(GraphError::Shape { file: ENCODER, fault: "it has no output".to_owned() });
+        };
+        out.rows.extend_from_slice(graph::numbers(ENCODER, "embeddings", output, out.views * *dims)?);
+        out.mean.resize(*dims, 0.0);
+        for row in out.rows.chunks_exact(*dims) {
+            for (m, v) in out.mean.iter_mut().zip(row) {
+                *m += v / out.views as f32;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn run_error(e: &impl std::fmt::Display) -> GraphError {
+    GraphError::Run { file: ENCODER, cause: e.to_string() }
+}
+
+/// The largest square in the middle of a frame, at the size of `square` (bicubic, as CLIP does).
+fn centre_square(frame: &Frame, resizer: &mut Resizer, square: &mut Image<'_>) -> Result<(), String> {
+    if (frame.width, frame.height) == (square.width(), square.height()) {
+        square.buffer_mut().copy_from_slice(&frame.rgb);
+        return Ok(());
+    }
+    let side = f64::from(frame.width.min(frame.height));
+    let (left, top) = ((f64::from(frame.width) - side) / 2.0, (f64::from(frame.height) - side) / 2.0);
+    let source = ImageRef::new(frame.width, frame.height, &frame.rgb, PixelType::U8x3).map_err(|e| e.to_string())?;
+    let bicubic = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    resizer.resize(&source, square, &bicubic.crop(left, top, side, side)).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tiny;
+
+    fn frame(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Frame {
+        let rgb = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y)).collect();
+        Frame { width, height, rgb }
+    }
+
+    #[test]
+    fn the_middle_square_is_what_counts() {
+        // Red margins left and right of a green square.
+        let wide = frame(64, 32, |x, _| if (16..48).contains(&x) { [0, 200, 0] } else { [255, 0, 0] });
+        let tall = frame(20, 60, |_, y| if (20..40).contains(&y) { [0, 200, 0] } else { [255, 0, 0] });
+        for picture in [wide, tall] {
+            let mut square = Image::new(16, 16, PixelType::U8x3);
+            centre_square(&picture, &mut Resizer::new(), &mut square).unwrap();
+            let inner = square.buffer().chunks_exact(3).enumerate().filter(|(i, _)| (3..13).contains(&(i % 16)));
+            for (i, p) in inner.filter(|(i, _)| (3..13).contains(&(i / 16))) {
+                assert!(p[0] < 12 && (190..=210).contains(&p[1]), "{p:?} at {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_mean_over_views_and_any_number_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut encoder = crate::Model::load(tiny::bundle(&dir.path().join("b"))).unwrap().encoder;
+        let views: Vec<Frame> =
+            (0..4).map(|k| frame(40, 30, |x, y| [(x * 6) as u8, (y * 8) as u8, 60 * k as u8])).collect();
+        let mut all = Embeddings::default();
+        let at = std::time::SystemTime::UNIX_EPOCH;
+        encoder.encode(&Panorama::of(at, views.clone()), &mut all).unwrap();
+        assert_eq!((all.views(), all.mean().len()), (4, tiny::DIMS));
+        for n in 1..=4 {
+            let mut some = Embeddings::default();
+            encoder.encode(&Panorama::of(at, views[..n].to_vec()), &mut some).unwrap();
+            for i in 0..n {
+                let off: f32 = some.view(i).iter().zip(all.view(i)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(off < 1e-4, "view {i} of {n} does not depend on the others: {off}");
+            }
+            for d in 0..tiny::DIMS {
+                let mean = (0..n).map(|i| some.view(i)[d]).sum::<f32>() / n as f32;
+                assert!((mean - some.mean()[d]).abs() < 1e-5);
+            }
+        }
+        let none = Panorama::default();
+        encoder.encode(&none, &mut all).unwrap();
+        assert_eq!((all.views(), all.mean().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_weight_that_is_nan_is_refused_by_name() {
+        let bytes = tiny::encoder_onnx(Some(f32::NAN));
+        let input = ImageInput { size: tiny::SIZE, mean: [0.5; 3], std: [0.25; 3] };
+        let e = Encoder::load(&bytes, &input, tiny::DIMS).err().unwrap().to_string();
+        assert!(e.contains("encoder.onnx: weight") && e.contains("NaN"), "{e}");
+        let e = Encoder::load(b"no graph", &input, tiny::DIMS).err().unwrap().to_string();
+        assert!(e.starts_with("encoder.onnx cannot be loaded") && !e.contains('\n'), "{e}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Loading an ONNX graph into tract, with the checks that a file on a vehicle needs.
+
+use std::collections::HashMap;
+
+use tract_onnx::{
+    pb::{TensorProto, tensor_proto::DataType},
+    prelude::*,
+    tract_hir::internal::ToDim,
+};
+
+/// A graph that can be run.
+pub(crate) type Plan = Arc<TypedRunnableModel>;
+
+/// Why a graph cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    /// tract does not understand it.
+    #[error("{file} cannot be loaded: {cause}; export the bundle again")]
+    Load {
+        /// Which graph.
+        file: &'static str,
+        /// What tract says.
+        cause: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error("{file}: weight {weight} holds NaN or an infinite number; export the bundle again")]
+    NotFinite {
+        /// Which graph.
+        file: &'static str,
+        /// Which weight.
+        weight: String,
+    },
+    /// An output is not there or has another size than the manifest says.
+    #[error("{file}: {fault}; export the bundle again")]
+    Shape {
+        /// Which graph.
+        file: &'static str,
+        /// What is wrong.
+        fault: String,
+    },
+    /// Running it failed or gave NaN.
+    #[error("{file} failed on this panorama: {cause}")]
+    Run {
+        /// Which graph.
+        file: &'static str,
+        /// What happened.
+        cause: String,
+    },
+}
+
+/// A graph that was parsed and whose weights are finite.
+#[derive(Clone)]
+pub(crate) struct Graph {
+    file: &'static str,
+    model: InferenceModel,
+    pub outputs: Vec<String>,
+}
+
+impl Graph {
+    /// Parses the bytes of an ONNX file.
+    pub fn parse(file: &'static str, bytes: &[u8]) -> Result<Self, GraphError> {
+        let load = |e: TractError| GraphError::Load { file, cause: one_line(&e) };
+        let onnx = tract_onnx::onnx();
+        let proto = onnx.proto_model_for_read(&mut &*bytes).map_err(load)?;
+        let weights = proto.graph.iter().flat_map(|g| &g.initializer);
+        if let Some(bad) = weights.filter(|t| !finite(t)).map(|t| t.name.clone()).next() {
+            return Err(GraphError::NotFinite { file, weight: bad });
+        }
+        let outputs = proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name.clone()).collect();
+        // The shapes written in the file carry symbols, which would contradict the numbers put in for them.
+        let onnx = onnx.with_ignore_output_shapes(true).with_ignore_value_info(true);
+        let model = onnx.model_for_proto_model(&proto).map_err(load)?;
+        Ok(Graph { file, model, outputs })
+    }
+
+    /// Makes a plan for an input of this shape; `views` takes the place of the symbol of that name.
+    pub fn plan(&self, shape: &[usize], views: usize) -> Result<Plan, GraphError> {
+        let build = || -> TractResult<Plan> {
+            let mut model = self.model.clone();
+            if let Some(symbol) = model.symbols.get("views") {
+                model.set_symbols(&HashMap::from([(symbol, views.to_dim())]))?;
+            }
+            model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
+            model.into_optimized()?.into_runnable()
+        };
+        build().map_err(|e| GraphError::Load { file: self.file, cause: one_line(&e) })
+    }
+}
+
+/// Runs a plan on its one input, which is handed back to be filled again.
+pub(crate) fn run(file: &'static str, plan: &Plan, input: &Arc<Tensor>) -> Result<TVec<TValue>, GraphError> {
+    plan.run(tvec!(input.clone().into_tvalue())).map_err(|e| GraphError::Run { file, cause: one_line(&e) })
+}
+
+/// The numbers of an output; refused when they are not finite or not as many as expected.
+pub(crate) fn numbers<'a>(
+    file: &'static str,
+    name: &str,
+    output: &'a TValue,
+    expected: usize,
+) -> Result<&'a [f32], GraphError> {
+    let view = output.try_as_plain_ram().and_then(|v| v.as_slice::<f32>());
+    let values = view.map_err(|e| GraphError::Shape { file, fault: format!("output {name}: {}", one_line(&e)) })?;
+    if values.len() != expected {
+        let fault = format!("output {name} has {} numbers, the manifest says {expected}", values.len());
+        return Err(GraphError::Shape { file, fault });
+    }
+    match values.iter().all(|v| v.is_finite()) {
+        true => Ok(values),
+        false => Err(GraphError::Run { file, cause: format!("output {name} holds NaN or an infinite number") }),
+    }
+}
+
+fn finite(t: &TensorProto) -> bool {
+    if t.data_type != DataType::Float as i32 {
+        return true;
+    }
+    let raw = t.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    raw.chain(t.float_data.iter().copied()).all(f32::is_finite)
+}
+
+fn one_line(e: &TractError) -> String {
+    format!("{e:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,74 @@
+//! `homing`: a vehicle that lost GPS asks its cameras where it is.
+//!
+//! A panorama goes through the modules in this order, each knowing the one before only by the value it hands
+//! on: [`capture`] four frames with one time stamp, [`encode`] an embedding per view, [`locate`] cell
+//! probabilities and an estimate, [`track`] estimates over time, [`compare`] a verdict about GNSS, [`report`]
+//! NMEA, display, JSON lines. [`supervise`] owns the stages; [`config`] and [`cli`] stand at the door.
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod capture;
+pub mod check;
+pub mod cli;
+pub mod compare;
+pub mod config;
+pub mod encode;
+pub mod eval;
+mod graph;
+pub mod locate;
+pub mod pictures;
+pub mod report;
+pub mod supervise;
+pub mod track;
+
+use homing_models::{Bundle, Geocells, Prototypes, TaskList};
+use std::sync::Arc;
+
+/// A model that is ready to run: the graphs are loaded and checked.
+#[derive(Clone)]
+pub struct Model {
+    /// Views to embeddings.
+    pub encoder: encode::Encoder,
+    /// Embedding to estimate.
+    pub locator: locate::Locator,
+    /// What the model is, for reports.
+    pub card: Arc<ModelCard>,
+}
+
+/// What reports say about a model.
+#[derive(Clone, Debug)]
+pub struct ModelCard {
+    /// Name in the manifest.
+    pub name: String,
+    /// Short hash.
+    pub id: String,
+    /// Whether it knows the simulated planet only.
+    pub simulated_planet: bool,
+    /// Side of the encoder's input.
+    pub image_px: u32,
+    /// Auxiliary tasks.
+    pub tasks: TaskList,
+}
+
+impl Model {
+    /// Loads the graphs of a bundle.
+    ///
+    /// # Errors
+    /// When a graph cannot be loaded, holds a NaN, or has other inputs and outputs than the manifest says.
+    pub fn load(bundle: Bundle) -> Result<Self, graph::GraphError> {
+        let Bundle { manifest, model_id, encoder, heads, geocells, prototypes } = bundle;
+        let encoder = encode::Encoder::load(&encoder, &manifest.image, manifest.embedding)?;
+        let (geocells, prototypes): (Arc<Geocells>, Arc<Prototypes>) = (geocells.into(), prototypes.into());
+        let locator = locate::Locator::load(&heads, &manifest, geocells, prototypes)?;
+        let card = ModelCard {
+            name: manifest.name,
+            id: model_id,
+            simulated_planet: manifest.simulated_planet,
+            image_px: manifest.image.size,
+            tasks: manifest.tasks,
+        };
+        Ok(Model { encoder, locator, card: Arc::new(card) })
+    }
+}
+
+pub use graph::GraphError;

@@ -1,0 +1,210 @@
+//! Pictures from files: JPEG and PNG of any depth, upright by their EXIF orientation, within bounded memory.
+
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use homing_board::Frame;
+use homing_models::MAX_VIEWS;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+
+/// Longest side of a picture.
+const MAX_SIDE_PX: u32 = 16_384;
+/// Shortest side: a smaller one holds nothing to locate.
+const MIN_SIDE_PX: u32 = 8;
+/// Memory for one decoded picture.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// Why a picture cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// It is not there or cannot be read.
+    #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no JPEG or PNG, or a damaged one.
+    #[error("{} is no whole JPEG or PNG picture: {cause}", path.display())]
+    NoPicture {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        cause: String,
+    },
+    /// It is too large or too small.
+    #[error("{} is {width} x {height} pixels; pictures from {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels a side can be located: resize it", path.display())]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Pixels in a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// A directory has no picture, or too many were named.
+    #[error("{0}")]
+    Count(String),
+}
+
+/// Reads one picture.
+///
+/// # Errors
+/// When it cannot be read, decoded, or is of an impossible size.
+pub fn read(path: &Path) -> Result<Frame, PictureError> {
+    let unreadable = |source| PictureError::Unreadable { path: path.to_owned(), source };
+    let no_picture = |e: ImageError| PictureError::NoPicture { path: path.to_owned(), cause: one_line(&e.to_string()) };
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+    }
+    if metadata.is_file() && metadata.len() == 0 {
+        return Err(PictureError::NoPicture { path: path.to_owned(), cause: "it is empty".to_owned() });
+    }
+    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(unreadable)?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(no_picture)?;
+    // The size is in the header: a picture that is too large is refused before any of it is decoded.
+    let (width, height) = decoder.dimensions();
+    let sides = MIN_SIDE_PX..=MAX_SIDE_PX;
+    if !sides.contains(&width) || !sides.contains(&height) {
+        return Err(PictureError::Size { path: path.to_owned(), width, height });
+    }
+    let orientation = decoder.orientation().map_err(no_picture)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(no_picture)?;
+    picture.apply_orientation(orientation);
+    let rgb = picture.into_rgb8();
+    Ok(Frame { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() })
+}
+
+/// The pictures that arguments mean: one to four files, or one directory.
+///
+/// Files of a directory named after the cameras (front, right, back, left) come in that order, others by name.
+///
+/// # Errors
+/// When there are none or more than four.
+pub fn named(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, PictureError> {
+    let [dir] = arguments else { return at_most_four(arguments.to_vec(), "the command line") };
+    if !dir.is_dir() {
+        return Ok(arguments.to_vec());
+    }
+    let entries = std::fs::read_dir(dir).map_err(|source| PictureError::Unreadable { path: dir.clone(), source })?;
+    let picture = |p: &PathBuf| {
+        let extension = p.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        ["jpg", "jpeg", "png"].contains(&extension.as_str())
+    };
+    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(picture).collect();
+    let camera = |p: &PathBuf| {
+        let name = p.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_ascii_lowercase();
+        homing_board::CAMERA_NAMES.iter().position(|c| name.contains(c)).unwrap_or(MAX_VIEWS)
+    };
+    files.sort_by_key(|p| (camera(p), p.clone()));
+    at_most_four(files, &dir.display().to_string())
+}
+
+fn at_most_four(files: Vec<PathBuf>, of: &str) -> Result<Vec<PathBuf>, PictureError> {
+    match files.len() {
+        1..=MAX_VIEWS => Ok(files),
+        0 => Err(PictureError::Count(format!("{of} has no .jpg, .jpeg or .png picture; name one to four"))),
+        n => Err(PictureError::Count(format!("{of} has {n} pictures; a panorama has one to four: front right back left"))),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageBuffer, Rgb, RgbImage};
+
+    use super::*;
+
+    fn fails(path: &Path) -> String {
+        let e = read(path).expect_err("must be refused").to_string();
+        assert!(!e.contains('\n') && e.contains(&path.display().to_string()), "{e}");
+        e
+    }
+
+    #[test]
+    fn bad_files_are_refused_in_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        assert!(fails(&at("missing.jpg")).contains("cannot read"));
+        std::fs::write(at("empty.jpg"), b"").unwrap();
+        assert!(fails(&at("empty.jpg")).contains("it is empty"));
+        std::fs::write(at("text.png"), b"these are words\nand lines").unwrap();
+        assert!(fails(&at("text.png")).contains("no whole JPEG or PNG"));
+        RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8 * 3, y as u8 * 3, 9])).save(at("good.png")).unwrap();
+        let good = std::fs::read(at("good.png")).unwrap();
+        std::fs::write(at("cut.png"), &good[..good.len() / 2]).unwrap();
+        assert!(fails(&at("cut.png")).contains("no whole"));
+        RgbImage::new(1, 1).save(at("dot.png")).unwrap();
+        assert!(fails(&at("dot.png")).contains("1 x 1 pixels"));
+        assert!(fails(dir.path()).contains("cannot read"));
+    }
+
+    #[test]
+    fn twenty_thousand_pixels_are_refused_from_the_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("huge.png");
+        RgbImage::new(20_000, 9).save(&path).unwrap();
+        assert!(fails(&path).contains("20000 x 9 pixels"));
+    }
+
+    #[test]
+    fn sixteen_bits_and_grey_become_eight_bit_colours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep.png");
+        ImageBuffer::<Rgb<u16>, _>::from_fn(16, 8, |_, _| Rgb([65535, 32768, 0])).save(&path).unwrap();
+        let f = read(&path).unwrap();
+        assert_eq!((f.width, f.height, &f.rgb[..3]), (16, 8, &[255, 128, 0][..]));
+        image::GrayImage::from_pixel(9, 9, image::Luma([77])).save(&path).unwrap();
+        assert_eq!(read(&path).unwrap().rgb[..3], [77, 77, 77]);
+    }
+
+    #[test]
+    fn exif_orientation_is_honoured() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("turned.jpg");
+        // Left half red, right half blue, 32 x 16.
+        let plain = RgbImage::from_fn(32, 16, |x, _| if x < 16 { Rgb([250, 0, 0]) } else { Rgb([0, 0, 250]) });
+        plain.save(&path).unwrap();
+        let jpeg = std::fs::read(&path).unwrap();
+        // An APP1 segment with one TIFF entry: orientation 6, "turn right by 90 degrees".
+        let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let mut turned = jpeg[..2].to_vec();
+        turned.extend([0xff, 0xe1]);
+        turned.extend((exif.len() as u16 + 2).to_be_bytes());
+        turned.extend(exif);
+        turned.extend(&jpeg[2..]);
+        std::fs::write(&path, turned).unwrap();
+        let f = read(&path).unwrap();
+        assert_eq!((f.width, f.height), (16, 32));
+        let pixel = |x: usize, y: usize| &f.rgb[3 * (y * 16 + x)..][..3];
+        assert!(pixel(8, 3)[0] > 200 && pixel(8, 28)[2] > 200, "the left is on top now");
+    }
+
+    #[test]
+    fn a_directory_gives_its_pictures_in_camera_order() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["left.jpg", "cam_back.PNG", "front.png", "right.jpeg", "notes.txt"] {
+            std::fs::write(dir.path().join(name), b"").unwrap();
+        }
+        let names = |paths: Vec<PathBuf>| -> Vec<String> {
+            paths.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect()
+        };
+        let of = |p: &Path| named(&[p.to_owned()]);
+        assert_eq!(names(of(dir.path()).unwrap()), ["front.png", "right.jpeg", "cam_back.PNG", "left.jpg"]);
+        std::fs::write(dir.path().join("fifth.jpg"), b"").unwrap();
+        assert!(of(dir.path()).unwrap_err().to_string().contains("has 5 pictures"));
+        assert!(named(&vec!["a".into(); 5]).unwrap_err().to_string().contains("front right back left"));
+    }
+}

@@ -1,0 +1,201 @@
+//! Track: estimates over time. Fixes that agree, given how far a vehicle can have gone, support each other.
+//!
+//! A tracked fix is where the recent candidates agree best. Its radius is never tighter than what the newest
+//! estimate claims for itself: agreement of a model with itself is no evidence of accuracy.
+
+use std::time::SystemTime;
+
+use homing_models::{Candidate, LatLon, Radius, geo::unit_distance_km};
+
+use crate::locate::Estimate;
+
+/// Estimates that are remembered.
+pub const WINDOW: usize = 8;
+/// Candidates of each that take part.
+const CANDIDATES: usize = 5;
+/// What a road vehicle can do.
+const MAX_SPEED_KM_H: f64 = 130.0;
+/// How much an estimate counts that is one fix older.
+const FADING: f64 = 0.85;
+/// Two candidates cannot be told apart below this distance.
+const RESOLUTION_KM: f64 = 15.0;
+
+/// A position over time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tracked {
+    /// Where the vehicle is thought to be.
+    pub position: LatLon,
+    /// How far the truth may be.
+    pub radius: Radius,
+    /// The candidate, of any estimate in the window, that is best supported.
+    pub candidate: Candidate,
+    /// Estimates in the window that support it, the newest included.
+    pub support: usize,
+}
+
+struct Remembered {
+    time: SystemTime,
+    radius: Radius,
+    candidates: heapless::Vec<(Candidate, [f64; 3]), CANDIDATES>,
+}
+
+/// The recent estimates.
+#[derive(Default)]
+pub struct Track {
+    window: heapless::Deque<Remembered, WINDOW>,
+}
+
+impl Track {
+    /// An empty track.
+    pub fn new() -> Self {
+        Track::default()
+    }
+
+    /// Forgets everything, as after a long pause.
+    pub fn clear(&mut self) {
+        self.window.clear();
+    }
+
+    /// Adds an estimate and answers with the consensus.
+    pub fn push(&mut self, time: SystemTime, estimate: &Estimate) -> Tracked {
+        if self.window.is_full() {
+            self.window.pop_front();
+        }
+        let candidates = estimate.candidates.iter().take(CANDIDATES).map(|c| (*c, c.position.unit())).collect();
+        // There is room: a full window lost its oldest entry above.
+        let _ = self.window.push_back(Remembered { time, radius: estimate.radius, candidates });
+
+        let mut best = (0.0, estimate.candidates[0], time, estimate.position().unit());
+        for (age, from) in self.window.iter().rev().enumerate() {
+            for (candidate, at) in &from.candidates {
+                // Of equally supported candidates the newest stays.
+                let support = self.support(*at, from.time) * FADING.powi(age as i32);
+                if support > best.0 + 1e-9 {
+                    best = (support, *candidate, from.time, *at);
+                }
+            }
+        }
+        let (_, candidate, when, at) = best;
+        let (mut sum, mut support) = ([0.0; 3], 0);
+        for (age, from) in self.window.iter().rev().enumerate() {
+            let mut counted = 0.0;
+            for (c, unit) in &from.candidates {
+                let share = f64::from(c.weight) * near(unit_distance_km(at, *unit), reach_km(from, when));
+                (0..3).for_each(|i| sum[i] += share * FADING.powi(age as i32) * unit[i]);
+                counted += share;
+            }
+            support += usize::from(counted > 0.1);
+        }
+        let position = LatLon::from_unit(sum).unwrap_or(candidate.position);
+        let newest = estimate.radius;
+        // Where the newest estimate and the consensus differ, both lie inside.
+        let apart = position.distance_km(estimate.position()) as f32;
+        let radius = Radius { p50_km: newest.p50_km, p95_km: newest.p95_km.max(apart + newest.p50_km) };
+        Tracked { position, radius, candidate, support }
+    }
+
+    /// How strongly the window's estimates agree that the vehicle was at `at` at the time `when`.
+    fn support(&self, at: [f64; 3], when: SystemTime) -> f64 {
+        let entry = |(age, from): (usize, &Remembered)| {
+            let reach = reach_km(from, when);
+            let agreeing = |c: &(Candidate, [f64; 3])| f64::from(c.0.weight) * near(unit_distance_km(at, c.1), reach);
+            FADING.powi(age as i32) * from.candidates.iter().map(agreeing).sum::<f64>()
+        };
+        self.window.iter().rev().enumerate().map(entry).sum()
+    }
+}
+
+/// How far apart two candidates may be and still be the same vehicle's: the estimate's own uncertainty and
+/// the way driven in between.
+fn reach_km(from: &Remembered, when: SystemTime) -> f64 {
+    let between = when.duration_since(from.time).unwrap_or_else(|e| e.duration());
+    f64::from(from.radius.p50_km).clamp(RESOLUTION_KM, 200.0) + MAX_SPEED_KM_H * between.as_secs_f64() / 3600.0
+}
+
+fn near(distance_km: f64, reach_km: f64) -> f64 {
+    (-0.5 * (distance_km / reach_km).powi(2)).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use homing_models::CellId;
+
+    use super::*;
+
+    fn estimate(candidates: &[(f64, f64, f32)], p50_km: f32) -> Estimate {
+        let candidates: homing_models::refine::Candidates = candidates
+            .iter()
+            .enumerate()
+            .map(|(i, (lat, lon, weight))| Candidate {
+                cell: CellId(i as u32),
+                probability: *weight,
+                weight: *weight,
+                position: LatLon::new(*lat, *lon).unwrap(),
+                prototype: None,
+            })
+            .collect();
+        Estimate {
+            centroid: candidates[0].position,
+            candidates,
+            radius: Radius { p50_km, p95_km: 6.0 * p50_km },
+            views: 4,
+            tasks: heapless::Vec::new(),
+        }
+    }
+
+    fn minutes(n: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(60 * n)
+    }
+
+    #[test]
+    fn one_fix_is_itself() {
+        let e = estimate(&[(48.0, 11.0, 0.7), (10.0, 20.0, 0.3)], 30.0);
+        let t = Track::new().push(minutes(0), &e);
+        assert!(t.position.distance_km(e.position()) < 1e-6 && t.support == 1);
+        assert_eq!(t.radius, e.radius);
+    }
+
+    #[test]
+    fn an_outlier_is_outvoted_by_its_own_second_candidate() {
+        let mut track = Track::new();
+        for i in 0..5 {
+            track.push(minutes(3 * i), &estimate(&[(48.0, 11.0 + 0.05 * i as f64, 0.8), (-30.0, 140.0, 0.2)], 40.0));
+        }
+        let wrong = estimate(&[(-20.0, -50.0, 0.6), (48.1, 11.3, 0.4)], 40.0);
+        let t = track.push(minutes(15), &wrong);
+        let truth = LatLon::new(48.0, 11.25).unwrap();
+        assert!(t.position.distance_km(truth) < 60.0, "{}", t.position);
+        assert_eq!(t.support, 6);
+        let claimed = wrong.radius;
+        assert!(t.radius.p50_km >= claimed.p50_km, "never tighter than the newest estimate");
+        assert!(t.radius.p95_km as f64 > t.position.distance_km(wrong.position()), "the disagreement is inside");
+    }
+
+    #[test]
+    fn the_track_follows_a_vehicle_that_moves_on() {
+        let mut track = Track::new();
+        let mut last = None;
+        for i in 0..40u64 {
+            let here = LatLon::new(45.0, 5.0).unwrap().destination(60.0, 4.0 * i as f64);
+            last = Some((track.push(minutes(3 * i), &estimate(&[(here.lat(), here.lon(), 1.0)], 20.0)), here));
+        }
+        let (tracked, here) = last.unwrap();
+        assert!(tracked.position.distance_km(here) < 20.0, "lag {}", tracked.position.distance_km(here));
+        assert_eq!(track.window.len(), WINDOW, "bounded");
+    }
+
+    #[test]
+    fn after_a_ferry_of_a_day_the_old_place_is_given_up() {
+        let mut track = Track::new();
+        for i in 0..8 {
+            track.push(minutes(i), &estimate(&[(48.0, 11.0, 1.0)], 20.0));
+        }
+        let mut t = None;
+        for i in 0..5 {
+            t = Some(track.push(minutes(1440 + i), &estimate(&[(35.0, 139.0, 1.0)], 20.0)));
+        }
+        assert!(t.unwrap().position.distance_km(LatLon::new(35.0, 139.0).unwrap()) < 400.0);
+    }
+}

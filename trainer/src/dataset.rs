@@ -1,0 +1,173 @@
+//! What is learned from: samples with labels, and the pictures that belong to them.
+//!
+//! A [`Gallery`] is either drawn from the simulated planet ([`PlanetGallery`]) or read from the user's files
+//! ([`FileGallery`]); nothing downstream knows which.
+
+mod files;
+mod planet;
+
+use std::path::PathBuf;
+
+use homing_models::LatLon;
+use homing_models::tasks::{Classification, Regression, TaskList};
+use homing_planet::{Koeppen, Split};
+
+pub use files::FileGallery;
+pub use planet::PlanetGallery;
+
+use crate::recipe::{Data, Recipe};
+
+/// One place with its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Where.
+    pub position: LatLon,
+    /// ISO 3166-1 alpha-2 code of the country.
+    pub country: [u8; 2],
+    /// First-level administrative unit (state, region).
+    pub admin1: String,
+    /// Second-level administrative unit (county, district).
+    pub admin2: String,
+    /// The town it belongs to.
+    pub town: String,
+    /// Labels of the auxiliary tasks.
+    pub aux: AuxValues,
+}
+
+/// The quantities of the regression tasks: name, unit, whether the logarithm is taken, what is added before it.
+pub const REGRESSIONS: [(&str, &str, bool, f64); 6] = [
+    // 500 m lifts the shore of the Dead Sea above zero.
+    ("elevation_m", "m", true, 500.0),
+    ("population_km2", "1/km2", true, 1.0),
+    ("temperature_c", "deg C", false, 0.0),
+    ("temperature_range_c", "deg C", false, 0.0),
+    ("precipitation_mm_day", "mm/day", true, 0.5),
+    ("precipitation_range_mm_day", "mm/day", true, 0.5),
+];
+
+/// Labels of the auxiliary tasks, `None` where unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AuxValues {
+    /// In the order and the units of [`REGRESSIONS`].
+    pub regressions: [Option<f32>; REGRESSIONS.len()],
+    /// Index of the Koeppen zone in `Koeppen::CODES`.
+    pub koeppen: Option<u8>,
+}
+
+/// A picture of a gallery cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The file cannot be read or is no picture.
+    #[error("{path}: {source}; expected a JPEG or PNG picture")]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: image::ImageError,
+    },
+    /// The sample has fewer views.
+    #[error("sample {sample} has {views} views; view {asked} was asked for")]
+    NoSuchView {
+        /// Index of the sample.
+        sample: usize,
+        /// How many it has.
+        views: usize,
+        /// The one that was asked for, from 0.
+        asked: usize,
+    },
+}
+
+/// Samples and their pictures.
+pub trait Gallery: Sync {
+    /// All samples, in an order that never changes.
+    fn samples(&self) -> &[Sample];
+
+    /// Number of views of a sample, 1..=4, in the order front, right, back, left.
+    fn views(&self, sample: usize) -> usize;
+
+    /// Month of the picture, 0 (January) to 11.
+    fn month(&self, sample: usize, variant: u64) -> Option<u8>;
+
+    /// Renders or reads the first `out.len() / (3 * size_px * size_px)` views of a sample, each `size_px` rows of
+    /// `size_px` RGB pixels. Variant 0 is the sample as it was taken; on the planet, others have another season,
+    /// weather, light and traffic. Pure: equal arguments give equal bytes.
+    ///
+    /// # Errors
+    /// When a picture cannot be read, or there are not as many.
+    fn views_into(&self, sample: usize, variant: u64, size_px: usize, out: &mut [u8]) -> Result<(), ViewError>;
+
+    /// As [`Gallery::views_into`], for one view: `bearing` 0 front, 1 right, 2 back, 3 left.
+    ///
+    /// # Errors
+    /// As [`Gallery::views_into`].
+    fn view_into(
+        &self,
+        sample: usize,
+        variant: u64,
+        bearing: usize,
+        size_px: usize,
+        out: &mut [u8],
+    ) -> Result<(), ViewError>;
+}
+
+/// The training and the validation gallery of a recipe.
+///
+/// Validation is the planet's own split, or as many of the user's lines, chosen by a hash of their position.
+///
+/// # Errors
+/// When the user's file cannot be read; names the line.
+pub fn open(recipe: &Recipe) -> anyhow::Result<(Box<dyn Gallery>, Box<dyn Gallery>)> {
+    let validation = recipe.training.validation_sites as usize;
+    match &recipe.data {
+        Data::Planet { sites, seed } => Ok((
+            Box::new(PlanetGallery::draw(Split::Train, *seed, *sites as usize)),
+            Box::new(PlanetGallery::draw(Split::Validation, *seed, validation)),
+        )),
+        Data::Files(path) => {
+            let (train, validation) = FileGallery::open(path)?.split(validation)?;
+            Ok((Box::new(train), Box::new(validation)))
+        }
+    }
+}
+
+/// The auxiliary tasks that the samples have labels for, standardised over them. Month and climate zone are listed
+/// when any sample has them.
+pub fn task_list(gallery: &dyn Gallery) -> TaskList {
+    let samples = gallery.samples();
+    let fit = |(i, &(name, unit, log, offset)): (usize, &(&str, &str, bool, f64))| {
+        let values = samples.iter().filter_map(move |s| s.aux.regressions[i]).map(f64::from);
+        values.clone().next().is_some().then(|| Regression::fit(name, unit, log, offset, values))
+    };
+    let mut classifications = Vec::new();
+    if samples.iter().any(|s| s.aux.koeppen.is_some()) {
+        let classes = Koeppen::CODES.iter().map(|&c| c.to_owned()).collect();
+        classifications.push(Classification { name: "koeppen".to_owned(), classes });
+    }
+    if (0..samples.len()).any(|i| gallery.month(i, 0).is_some()) {
+        let classes = MONTHS.iter().map(|&m| m.to_owned()).collect();
+        classifications.push(Classification { name: "month".to_owned(), classes });
+    }
+    TaskList { regressions: REGRESSIONS.iter().enumerate().filter_map(fit).collect(), classifications }
+}
+
+/// Names of the months.
+pub const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// What a task of `list` should answer for a sample: the standardised value, `None` where unknown.
+pub fn regression_target(task: &Regression, sample: &Sample) -> Option<f32> {
+    let i = REGRESSIONS.iter().position(|(name, ..)| *name == task.name)?;
+    sample.aux.regressions[i].map(|v| task.encode(f64::from(v)) as f32)
+}

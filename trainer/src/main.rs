@@ -1,0 +1,19 @@
+//! `homing-trainer`: makes models for `homing`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use homing_trainer::cli::{Arguments, run};
+
+fn main() -> ExitCode {
+    // Usage errors leave with 2 inside `parse`.
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line: what, where, and the way out.
+            eprintln!("homing-trainer: {}", format!("{error:#}").replace('\n', " "));
+            ExitCode::FAILURE
+        }
+    }
+}

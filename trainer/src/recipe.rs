@@ -1,0 +1,504 @@
+//! The recipe: one TOML file that says everything about a training run, from the sites to the bundle.
+//!
+//! A recipe is checked completely when it is read; what comes after never meets a value out of range. Unknown
+//! keys are refused, and every error is one line that names the file, the line and the key.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything one run of the trainer needs to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the run and of its output folder: letters, digits, `-` and `_`.
+    pub name: String,
+    /// Seed of weights, batches and augmentation; the planet has its own.
+    pub seed: u64,
+    /// Where the sites come from.
+    pub data: Data,
+    /// How the sites are divided into geocells.
+    pub geocells: GeocellRecipe,
+    /// The vision transformer.
+    pub tower: Tower,
+    /// The optimisation.
+    pub training: Training,
+    /// Weights of the auxiliary losses.
+    pub tasks: TaskWeights,
+    /// The clusters inside the cells.
+    pub prototypes: PrototypeRecipe,
+    /// Candidates of the refinement's parameters; the best on validation goes into the bundle.
+    pub refine: RefineRecipe,
+    /// What the bundle says about itself.
+    pub export: Export,
+}
+
+/// Where the sites come from: exactly one of the simulated planet and the user's own files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Data {
+    /// `planet = { sites = 50000, seed = 1 }`: sites of the simulated planet's training split.
+    #[serde(rename = "planet")]
+    Planet {
+        /// Number of training sites.
+        sites: u32,
+        /// Seed of the draw.
+        seed: u64,
+    },
+    /// `files = "sites.jsonl"`: one JSON object a line (see `dataset`), relative to the recipe's folder.
+    Files(PathBuf),
+}
+
+/// Division into semantic geocells (method section 1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeocellRecipe {
+    /// Cells under this many sites are merged with a neighbour.
+    pub min: u32,
+    /// Cells with this many sites or more are split.
+    pub max: u32,
+    /// The OPTICS rounds of splitting, `[min_samples, xi]` each, tried in order.
+    pub rounds: Vec<(u32, f64)>,
+}
+
+/// The encoder: CLIP's vision transformer, on patches or on a convolutional stem.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tower {
+    /// Side of the square input image in pixels.
+    pub image_px: u32,
+    /// Side of a patch in pixels: CLIP's own embedding, one convolution without bias. Excludes `stem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_px: Option<u32>,
+    /// A convolutional stem in place of patches; its last layer has `width` channels. Excludes `patch_px`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stem: Vec<StemLayer>,
+    /// Width d of a token, and of the embedding.
+    pub width: u32,
+    /// Number of transformer blocks.
+    pub layers: u32,
+    /// Attention heads of a block; divides `width`.
+    pub heads: u32,
+    /// Width of the hidden layer of a block's MLP, in units of `width`.
+    pub mlp_ratio: u32,
+}
+
+/// One layer of a convolutional stem. A ReLU follows each convolution, and the sum of each residual block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum StemLayer {
+    /// `{ conv = { out = 64, kernel = 3, stride = 2 } }`: a convolution with bias, then ReLU.
+    Conv {
+        /// Output channels.
+        out: u32,
+        /// Side of the square kernel in pixels, at least `stride`.
+        kernel: u32,
+        /// Step in pixels; divides the side of its input.
+        stride: u32,
+    },
+    /// `{ residual = { channels = 64 } }`: relu(x + conv3x3(relu(conv3x3(x)))), with biases.
+    Residual {
+        /// Channels, which are those of the layer before.
+        channels: u32,
+    },
+}
+
+/// The optimisation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Optimiser steps in all.
+    pub steps: u32,
+    /// Sites in one step.
+    pub batch_sites: u32,
+    /// Peak learning rate of AdamW; cosine to zero after the warm-up.
+    pub lr: f64,
+    /// Weight decay of AdamW, on matrices only.
+    pub weight_decay: f64,
+    /// Steps of linear warm-up.
+    pub warmup_steps: u32,
+    /// Gradients are clipped to this norm.
+    pub clip_norm: f64,
+    /// Temperature of haversine label smoothing in kilometres.
+    pub tau_km: f64,
+    /// Decay of the running average of the weights, which is what gets exported; 0 for none.
+    pub average_decay: f64,
+    /// How many views of a site one training example has.
+    pub views: ViewShares,
+    /// Strength of colour jitter: brightness, contrast and saturation vary by this factor. 0 for none.
+    pub colour_jitter: f64,
+    /// Largest horizontal shift of a view in pixels, wrapped around. Views are never mirrored: it would swap the
+    /// driving side.
+    pub roll_px: u32,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u32,
+    /// Steps between validations.
+    pub validate_every: u32,
+    /// Sites of the validation split: for the curve, the choice of refinement and the radius calibration.
+    pub validation_sites: u32,
+}
+
+/// Probabilities that a training example has one, two or four views. They sum to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewShares {
+    /// One view.
+    pub one: f64,
+    /// Two views.
+    pub two: f64,
+    /// All four views.
+    pub four: f64,
+}
+
+/// Weights of the auxiliary losses beside the cells' cross entropy (method section 5: 8, 2, 1); 0 leaves a task out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskWeights {
+    /// Mean squared error over all standardised regressions.
+    pub regression: f64,
+    /// Cross entropy of the Koeppen climate zone.
+    pub koeppen: f64,
+    /// Cross entropy of the month.
+    pub month: f64,
+}
+
+/// OPTICS inside each cell (method section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrototypeRecipe {
+    /// Smallest neighbourhood and smallest cluster.
+    pub min_samples: u32,
+    /// Steepness that bounds a cluster, 0..1.
+    pub xi: f64,
+}
+
+/// Candidates among which validation chooses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefineRecipe {
+    /// Numbers of best cells to look into, 1..=40.
+    pub k: Vec<u32>,
+    /// Temperatures of the softmax over the cells' best prototypes.
+    pub temperature: Vec<f32>,
+    /// Longest moves away from the first cell in kilometres; `inf` for no limit.
+    pub limit_km: Vec<f32>,
+}
+
+impl RefineRecipe {
+    /// The candidate limits with `inf` as `None`.
+    pub fn limits(&self) -> impl Iterator<Item = Option<f32>> + '_ {
+        self.limit_km.iter().map(|&km| km.is_finite().then_some(km))
+    }
+}
+
+/// What the bundle says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// Name of the model.
+    pub name: String,
+    /// Licence of the weights, an SPDX expression.
+    pub licence: String,
+}
+
+impl StemLayer {
+    /// Zero padding on each side such that the output's side is the input's divided by the stride.
+    pub fn pad(self) -> u32 {
+        match self {
+            StemLayer::Conv { kernel, stride, .. } => (kernel - stride).div_ceil(2),
+            StemLayer::Residual { .. } => 1,
+        }
+    }
+}
+
+impl Tower {
+    /// Tokens on one side of the image.
+    pub fn grid(&self) -> u32 {
+        let by_stem = |side, layer: &StemLayer| match layer {
+            StemLayer::Conv { stride, .. } => side / stride,
+            StemLayer::Residual { .. } => side,
+        };
+        match self.patch_px {
+            Some(patch) => self.image_px / patch,
+            None => self.stem.iter().fold(self.image_px, by_stem),
+        }
+    }
+
+    /// Number of tokens: the class token and one for each place of the grid.
+    pub fn tokens(&self) -> u32 {
+        self.grid() * self.grid() + 1
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        let wrong = |key, why: String| Err(Wrong { key, why });
+        if !(16..=1024).contains(&self.image_px) {
+            return wrong("tower.image_px", format!("{} is not 16..=1024", self.image_px));
+        }
+        if !(8..=2048).contains(&self.width) {
+            return wrong("tower.width", format!("{} is not 8..=2048", self.width));
+        }
+        if !(1..=64).contains(&self.layers) {
+            return wrong("tower.layers", format!("{} is not 1..=64", self.layers));
+        }
+        if self.heads == 0 || !self.width.is_multiple_of(self.heads) {
+            return wrong("tower.heads", format!("{} does not divide the width {}", self.heads, self.width));
+        }
+        if !(1..=8).contains(&self.mlp_ratio) {
+            return wrong("tower.mlp_ratio", format!("{} is not 1..=8", self.mlp_ratio));
+        }
+        match (self.patch_px, self.stem.is_empty()) {
+            (Some(0), true) => wrong("tower.patch_px", "0 is not a size".into()),
+            (Some(patch), true) if !self.image_px.is_multiple_of(patch) => {
+                wrong("tower.patch_px", format!("{patch} does not divide image_px {}", self.image_px))
+            }
+            (Some(_), true) => Ok(()),
+            (None, false) => self.check_stem(),
+            _ => wrong("tower.stem", "give either stem or patch_px".into()),
+        }
+    }
+
+    fn check_stem(&self) -> Result<(), Wrong> {
+        let wrong = |why: String| Err(Wrong { key: "tower.stem", why });
+        let (mut side, mut channels) = (self.image_px, 3);
+        for (i, layer) in self.stem.iter().enumerate() {
+            match *layer {
+                StemLayer::Conv { out, kernel, stride } => {
+                    if out == 0 || stride == 0 || kernel < stride || kernel > 32 {
+                        return wrong(format!("layer {i} needs out > 0, stride > 0 and kernel stride..=32"));
+                    }
+                    if !side.is_multiple_of(stride) {
+                        return wrong(format!("layer {i}: stride {stride} does not divide its input of {side} px"));
+                    }
+                    (side, channels) = (side / stride, out);
+                }
+                StemLayer::Residual { channels: own } if own != channels => {
+                    return wrong(format!("layer {i} has {own} channels, the layer before gives {channels}"));
+                }
+                StemLayer::Residual { .. } if i == 0 => return wrong("the first layer must be a conv".into()),
+                StemLayer::Residual { .. } => {}
+            }
+        }
+        if channels != self.width {
+            return wrong(format!("the last layer gives {channels} channels, the tower's width is {}", self.width));
+        }
+        Ok(())
+    }
+}
+
+/// A key with a value out of range.
+struct Wrong {
+    key: &'static str,
+    why: String,
+}
+
+/// A recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// The file cannot be read.
+    #[error("recipe {path}: {source}; name a TOML file such as trainer/recipes/shipped.toml")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, a key is unknown or missing, or a value has the wrong type.
+    #[error("recipe {path} line {line}: {key}{message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The key on that line followed by a colon, or empty.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A value is out of range.
+    #[error("recipe {path} line {line}: {key}: {message}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Dotted key.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Recipe {
+    /// Reads and checks a recipe. A relative `data.files` is taken from the recipe's folder.
+    ///
+    /// # Errors
+    /// One line with the file, the line and the key.
+    pub fn load(path: &Path) -> Result<Self, RecipeError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+        let mut recipe = Self::parse(&text, path)?;
+        if let (Data::Files(file), Some(folder)) = (&mut recipe.data, path.parent()) {
+            *file = folder.join(&*file);
+        }
+        Ok(recipe)
+    }
+
+    /// Reads and checks a recipe's text; `path` is for messages only.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, RecipeError> {
+        let recipe: Recipe = toml::from_str(text).map_err(|e| {
+            let at = e.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..at].matches('\n').count() + 1;
+            let key = text.lines().nth(line - 1).and_then(|l| l.split_once('=')).map(|(k, _)| k.trim());
+            RecipeError::Parse {
+                path: path.to_owned(),
+                line,
+                key: key.map(|k| format!("{k}: ")).unwrap_or_default(),
+                message: e.message().replace('\n', " "),
+            }
+        })?;
+        recipe.check().map_err(|wrong| RecipeError::Value {
+            path: path.to_owned(),
+            line: line_of(text, wrong.key),
+            key: wrong.key.to_owned(),
+            message: wrong.why,
+        })?;
+        Ok(recipe)
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        let is_name = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let unit = |x: f64| x > 0.0 && x < 1.0;
+        let t = &self.training;
+        let g = &self.geocells;
+        let share_sum = t.views.one + t.views.two + t.views.four;
+        let shares_valid = [t.views.one, t.views.two, t.views.four].iter().all(|s| *s >= 0.0);
+        let weights = [self.tasks.regression, self.tasks.koeppen, self.tasks.month];
+        let sites_valid = !matches!(self.data, Data::Planet { sites: 0, .. });
+        let rounds_valid = g.rounds.iter().all(|&(min_samples, xi)| min_samples >= 2 && unit(xi));
+        let r = &self.refine;
+        let checks: [(bool, &'static str, &str); 24] = [
+            (is_name(&self.name), "name", "use letters, digits, - and _"),
+            (is_name(&self.export.name), "export.name", "use letters, digits, - and _"),
+            (!self.export.licence.is_empty(), "export.licence", "must not be empty"),
+            (sites_valid, "data.planet", "needs at least one site"),
+            (g.min >= 1, "geocells.min", "must be at least 1"),
+            (g.max >= 2 * g.min, "geocells.max", "must be at least twice geocells.min"),
+            (rounds_valid, "geocells.rounds", "each needs min_samples >= 2 and xi between 0 and 1"),
+            (t.steps > 0, "training.steps", "must be at least 1"),
+            (t.batch_sites > 0, "training.batch_sites", "must be at least 1"),
+            (positive(t.lr), "training.lr", "must be above 0"),
+            (t.weight_decay >= 0.0 && t.weight_decay.is_finite(), "training.weight_decay", "must be 0 or more"),
+            (t.warmup_steps <= t.steps, "training.warmup_steps", "must not exceed training.steps"),
+            (positive(t.clip_norm), "training.clip_norm", "must be above 0"),
+            (positive(t.tau_km), "training.tau_km", "must be above 0"),
+            ((0.0..1.0).contains(&t.average_decay), "training.average_decay", "must be 0 or more and under 1"),
+            (shares_valid && (share_sum - 1.0).abs() < 1e-6, "training.views", "one, two and four must sum to 1"),
+            ((0.0..1.0).contains(&t.colour_jitter), "training.colour_jitter", "must be 0 or more and under 1"),
+            (t.checkpoint_every > 0 && t.validate_every > 0, "training.checkpoint_every", "must be at least 1"),
+            (t.validation_sites >= 10, "training.validation_sites", "must be at least 10"),
+            (weights.iter().all(|w| *w >= 0.0 && w.is_finite()), "tasks.regression", "weights must be 0 or more"),
+            (self.prototypes.min_samples >= 2, "prototypes.min_samples", "must be at least 2"),
+            (unit(self.prototypes.xi), "prototypes.xi", "must be between 0 and 1"),
+            (
+                !r.k.is_empty() && r.k.iter().all(|k| (1..=40).contains(k)),
+                "refine.k",
+                "needs one or more values in 1..=40",
+            ),
+            (
+                !r.temperature.is_empty() && r.temperature.iter().all(|&t| t > 0.0 && t.is_finite()),
+                "refine.temperature",
+                "needs one or more values above 0",
+            ),
+        ];
+        if let Some((_, key, why)) = checks.into_iter().find(|(holds, _, _)| !holds) {
+            return Err(Wrong { key, why: why.to_owned() });
+        }
+        if r.limit_km.is_empty() || r.limit_km.iter().any(|&km| km.is_nan() || km <= 0.0) {
+            return Err(Wrong { key: "refine.limit_km", why: "needs one or more values above 0, or inf".into() });
+        }
+        self.tower.check()
+    }
+}
+
+/// The line (from 1) on which `section.key` or a top-level `key` stands; the section's own line if the key is inside
+/// something else.
+fn line_of(text: &str, dotted: &str) -> usize {
+    let (section, key) = dotted.split_once('.').unwrap_or(("", dotted));
+    let (mut current, mut fallback) = (String::new(), 1);
+    for (i, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(head) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            current = head.trim().to_owned();
+            if current == section {
+                fallback = i + 1;
+            }
+        } else if current == section && line.split_once('=').is_some_and(|(k, _)| k.trim() == key) {
+            return i + 1;
+        }
+    }
+    fallback
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../recipes/shipped.toml");
+    const MINIATURE: &str = include_str!("../recipes/miniature.toml");
+
+    fn parse(text: &str) -> Result<Recipe, String> {
+        Recipe::parse(text, Path::new("r.toml")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn our_recipes_are_valid_and_survive_a_round_trip() {
+        for text in [SHIPPED, MINIATURE] {
+            let recipe = parse(text).unwrap();
+            assert_eq!(parse(&toml::to_string(&recipe).unwrap()).unwrap(), recipe);
+            assert_eq!(recipe.tower.tokens(), recipe.tower.grid().pow(2) + 1);
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line_and_key() {
+        let with = |from: &str, to: &str| {
+            assert!(MINIATURE.contains(from), "{from}");
+            parse(&MINIATURE.replacen(from, to, 1)).unwrap_err()
+        };
+        let line_of = |key: &str| MINIATURE.lines().position(|l| l.starts_with(key)).unwrap() + 1;
+        for (from, to, key, expected) in [
+            ("steps =", "stepz =", "steps", "unknown field `stepz`"),
+            ("tau_km = 75.0", "tau_km = \"far\"", "tau_km", "tau_km: invalid type: string"),
+            ("tau_km = 75.0", "tau_km = -75.0", "tau_km", "training.tau_km: must be above 0"),
+            ("xi = 0.15", "xi = 1.5", "xi", "prototypes.xi: must be between 0 and 1"),
+            ("heads =", "heads = 7 #", "heads", "tower.heads: 7 does not divide the width"),
+        ] {
+            let error = with(from, to);
+            let start = format!("recipe r.toml line {}: ", line_of(key));
+            assert!(error.starts_with(&start) && error.contains(expected) && !error.contains('\n'), "{error}");
+        }
+        assert!(with("[export]", "[exprot]").contains("unknown field `exprot`"));
+        assert!(with("seed = ", "# seed = ").contains("missing field `seed`"));
+        assert!(with("planet = {", "plane = {").contains("unknown variant `plane`"));
+    }
+
+    #[test]
+    fn a_stem_must_fit_the_tower() {
+        let mut tower = parse(SHIPPED).unwrap().tower;
+        tower.stem.push(StemLayer::Residual { channels: tower.width });
+        assert!(tower.check().is_ok());
+        tower.stem.push(StemLayer::Residual { channels: tower.width + 1 });
+        assert!(tower.check().is_err_and(|w| w.why.contains("the layer before gives")));
+        tower.stem.clear();
+        assert!(tower.check().is_err());
+        (tower.image_px, tower.patch_px) = (336, Some(14));
+        assert!(tower.check().is_ok() && tower.tokens() == 577);
+        assert_eq!(StemLayer::Conv { out: 1, kernel: 6, stride: 4 }.pad(), 1);
+        assert_eq!(StemLayer::Conv { out: 1, kernel: 3, stride: 2 }.pad(), 1);
+        assert_eq!(StemLayer::Conv { out: 1, kernel: 4, stride: 4 }.pad(), 0);
+    }
+}

@@ -1,0 +1,121 @@
+//! A training run on disk: everything the next step depends on, in one safetensors file that is replaced as a whole.
+//!
+//! Batches and augmentation are functions of the recipe's seed and the step, so that weights, their average, the
+//! optimiser's moments and the step are the complete state: a resumed run goes on bit for bit.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use tch::{Kind, Tensor};
+
+use super::adamw::AdamW;
+use super::network::Network;
+
+/// The checkpoint's file name in the run's directory.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The averaged weights of a finished training, with Hugging Face's names.
+pub const WEIGHTS: &str = "weights.safetensors";
+
+/// What a training run consists of at a step.
+#[derive(Debug)]
+pub struct State {
+    /// The weights under training.
+    pub trained: Network,
+    /// Their running average, which is evaluated and exported.
+    pub averaged: Network,
+    /// The optimiser's moments.
+    pub optimiser: AdamW,
+    /// Steps done.
+    pub step: u32,
+}
+
+impl State {
+    /// Every tensor under its name in the file, sharing memory with the state.
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let prefixed = |prefix: &'static str, network: &Network| {
+            network.named().into_iter().map(move |(name, tensor)| (format!("{prefix}.{name}"), tensor))
+        };
+        prefixed("trained", &self.trained)
+            .chain(prefixed("averaged", &self.averaged))
+            .chain(self.optimiser.state())
+            .collect()
+    }
+
+    /// Writes the checkpoint of the run with this fingerprint (see [`fingerprint`]).
+    ///
+    /// # Errors
+    /// When the file cannot be written; an older checkpoint then stays.
+    pub fn save(&self, path: &Path, fingerprint: i64) -> Result<()> {
+        let mut tensors: Vec<(String, Tensor)> =
+            self.tensors().into_iter().map(|(name, t)| (name, t.detach().to_device(tch::Device::Cpu))).collect();
+        tensors.push(("step".to_owned(), Tensor::from_slice(&[i64::from(self.step)])));
+        tensors.push(("fingerprint".to_owned(), Tensor::from_slice(&[fingerprint])));
+        write(path, &tensors)
+    }
+
+    /// Takes over the checkpoint.
+    ///
+    /// # Errors
+    /// When the file is damaged or was written by a run with another fingerprint.
+    pub fn restore(&mut self, path: &Path, fingerprint: i64) -> Result<()> {
+        let stored: BTreeMap<String, Tensor> = Tensor::read_safetensors(path)
+            .with_context(|| format!("{} is damaged: delete it to start again", path.display()))?
+            .into_iter()
+            .collect();
+        let number = |name: &str| {
+            let scalar = stored.get(name).filter(|t| t.kind() == Kind::Int64 && t.numel() == 1);
+            scalar.map(|t| t.int64_value(&[0]))
+        };
+        if number("fingerprint") != Some(fingerprint) {
+            bail!("{} belongs to another recipe or data set: give another --out, or delete it", path.display());
+        }
+        for (name, mut tensor) in self.tensors() {
+            let source = stored.get(&name).filter(|t| t.size() == tensor.size());
+            let Some(source) = source else {
+                bail!("{} lacks {name}: it is from another version, delete it to start again", path.display());
+            };
+            tch::no_grad(|| tensor.f_copy_(source))?;
+        }
+        let step = number("step").and_then(|step| u32::try_from(step).ok());
+        self.step = step.with_context(|| format!("{} lacks its step: delete it to start again", path.display()))?;
+        Ok(())
+    }
+}
+
+/// Writes the weights of a network under their own names.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_weights(network: &Network, path: &Path) -> Result<()> {
+    let on_host = |(name, t): (String, Tensor)| (name, t.detach().to_device(tch::Device::Cpu));
+    write(path, &network.named().into_iter().map(on_host).collect::<Vec<_>>())
+}
+
+/// Takes over weights written by [`save_weights`].
+///
+/// # Errors
+/// When the file is missing, damaged, or of another shape.
+pub fn load_weights(network: &mut Network, path: &Path) -> Result<()> {
+    tch::no_grad(|| network.variables.read_safetensors(path))
+        .with_context(|| format!("{}: no trained weights of this recipe; run `homing-trainer train` first", path.display()))
+}
+
+/// Writes beside the final name, to the disk, and renames: a reader never sees half a file.
+fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    let partial = path.with_extension("partial");
+    let written = Tensor::write_safetensors(tensors, &partial)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| Ok(File::open(&partial)?.sync_all()?))
+        .and_then(|()| Ok(std::fs::rename(&partial, path)?));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A number for everything that a run's weights depend on, given as text and bytes.
+pub fn fingerprint(parts: &[&[u8]]) -> i64 {
+    let joined = parts.iter().flat_map(|part| (part.len() as u64).to_le_bytes().into_iter().chain(part.iter().copied()));
+    let hash = homing_models::manifest::sha256_hex(&joined.collect::<Vec<u8>>());
+    // 15 hexadecimal digits are a positive number of 60 bits.
+    i64::from_str_radix(&hash[..15], 16).unwrap_or_default()
+}

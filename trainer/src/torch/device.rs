@@ -1,0 +1,59 @@
+//! Which processor trains, and how it is woken.
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use tch::{Cuda, Device};
+
+/// The processor that the user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Processor {
+    /// A CUDA device where there is one, else the processor.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The first CUDA device; an error where there is none.
+    Cuda,
+}
+
+impl Processor {
+    /// The device, after loading libtorch's CUDA part where it is wanted.
+    ///
+    /// # Errors
+    /// When CUDA is asked for and cannot be used: never a silent fall-back.
+    pub fn device(self) -> Result<Device> {
+        if self == Processor::Cpu {
+            return Ok(Device::Cpu);
+        }
+        let loaded = super::cuda_library::load();
+        match (self, loaded) {
+            (_, Ok(())) if Cuda::is_available() => Ok(Device::Cuda(0)),
+            (Processor::Cuda, Ok(())) => {
+                bail!("--device cuda: this machine has no usable CUDA device; use --device cpu, or mend its driver")
+            }
+            (Processor::Cuda, Err(why)) => bail!("--device cuda: {why}; use --device cpu, or a libtorch with CUDA"),
+            _ => Ok(Device::Cpu),
+        }
+    }
+}
+
+/// Starts this program again with OpenMP's waiting threads asleep, unless the environment says how they wait.
+///
+/// Spinning threads take the cores from the loaders (a fifth of the throughput was left on a shared machine), and
+/// libgomp reads the setting before `main`. Returns when nothing is to be done or a second start is impossible.
+pub fn settle_threads() {
+    const WAIT: &str = "OMP_WAIT_POLICY";
+    if std::env::var_os(WAIT).is_some() {
+        return;
+    }
+    #[cfg(unix)]
+    if let Ok(program) = std::env::current_exe() {
+        use std::os::unix::process::CommandExt;
+        let error = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(WAIT, "passive")
+            .env("GOMP_SPINCOUNT", "0")
+            .exec();
+        eprintln!("training threads will spin while they wait ({error})");
+    }
+}

@@ -1,0 +1,144 @@
+//! A finished run to a bundle: averaged weights as int8 graphs, geocells, prototypes, measured figures and the card.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use homing_models::bundle::{ENCODER, GEOCELLS, HEADS, PROTOTYPES};
+use homing_models::figures::Evaluation;
+use homing_models::manifest::{FORMAT, ImageInput};
+use homing_models::{Bundle, BundleWriter, Manifest, Prototypes};
+
+use crate::card::{CARD, card};
+use crate::encoder_graph::{Precision, encoder_graph, heads_graph};
+use crate::onnx::to_bytes;
+
+use super::evaluate::{Judge, holdouts};
+use super::heads::outputs;
+use super::network::{IMAGE_MEAN, IMAGE_STD, Network};
+use super::predictor::{Exported, Predictor};
+use super::prototypes::Calibration;
+use super::workbench::Workbench;
+
+/// The bytes of the two graphs.
+#[derive(Clone, Debug)]
+pub struct Graphs {
+    /// `encoder.onnx`.
+    pub encoder: Vec<u8>,
+    /// `heads.onnx`.
+    pub heads: Vec<u8>,
+}
+
+/// Writes a network's graphs.
+///
+/// # Errors
+/// When a weight is not finite.
+pub fn graphs(bench: &Workbench, network: &Network, precision: Precision) -> Result<Graphs> {
+    let (tower, weights) = (&bench.recipe.tower, network.weights());
+    let heads = outputs(bench.geocells.len(), &bench.tasks);
+    Ok(Graphs {
+        encoder: to_bytes(&encoder_graph(tower, &weights, precision)?),
+        heads: to_bytes(&heads_graph(tower.width as usize, &heads, &weights, precision)?),
+    })
+}
+
+/// The exported graphs as a device runs them.
+///
+/// # Errors
+/// When tract refuses them.
+pub fn exported(bench: &Workbench, graphs: &Graphs) -> Result<Exported> {
+    let (side, dims) = (bench.recipe.tower.image_px as usize, bench.recipe.tower.width as usize);
+    Exported::load(&graphs.encoder, &graphs.heads, side, dims, bench.geocells.len(), &bench.tasks)
+}
+
+/// Evaluates a predictor on every hold-out of a run, by its name.
+///
+/// # Errors
+/// When a view cannot be read or the model cannot run.
+pub fn figures(
+    bench: &Workbench,
+    predictor: &dyn Predictor,
+    prototypes: &Prototypes,
+    calibration: &Calibration,
+    (sites, seed): (usize, u64),
+) -> Result<BTreeMap<String, Evaluation>> {
+    let judge = Judge {
+        geocells: &bench.geocells,
+        prototypes,
+        params: &calibration.refine,
+        radius: &calibration.radius,
+        tasks: &bench.tasks,
+    };
+    let side = bench.recipe.tower.image_px as usize;
+    let evaluate = |(name, gallery): (&'static str, Box<dyn crate::dataset::Gallery>)| {
+        Ok((name.to_owned(), judge.evaluate(predictor, &*gallery, side, name)?))
+    };
+    holdouts(bench, sites, seed).into_iter().map(evaluate).collect()
+}
+
+/// Exports and measures a run, and puts the bundle in place of `target`.
+///
+/// # Errors
+/// When a stage before it has not run, or the bundle cannot be written.
+pub fn export(bench: &Workbench, network: &Network, target: &Path, (sites, seed): (usize, u64)) -> Result<Bundle> {
+    let calibration = Calibration::read(&bench.out)?;
+    let path = bench.out.join(PROTOTYPES);
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let prototypes = Prototypes::from_bytes(bytes.clone()).with_context(|| path.display().to_string())?;
+    let graphs = graphs(bench, network, Precision::Int8)?;
+    let figures = figures(bench, &exported(bench, &graphs)?, &prototypes, &calibration, (sites, seed))?;
+
+    let recipe = &bench.recipe;
+    let manifest = Manifest {
+        format: FORMAT,
+        name: recipe.export.name.clone(),
+        created_by: format!("homing-trainer {}", env!("CARGO_PKG_VERSION")),
+        licence: recipe.export.licence.clone(),
+        simulated_planet: bench.simulated(),
+        embedding: recipe.tower.width as usize,
+        cells: bench.geocells.len(),
+        tau_km: recipe.training.tau_km,
+        image: ImageInput { size: recipe.tower.image_px, mean: IMAGE_MEAN, std: IMAGE_STD },
+        refine: calibration.refine,
+        radius: calibration.radius,
+        tasks: bench.tasks.clone(),
+        training: provenance(bench),
+        figures,
+        files: BTreeMap::new(),
+    };
+    if let Some(parent) = target.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot make the directory {}", parent.display()))?;
+    }
+    let mut writer = BundleWriter::new(target)?;
+    writer.file(ENCODER, &graphs.encoder)?;
+    writer.file(HEADS, &graphs.heads)?;
+    writer.file(GEOCELLS, &bench.geocells.encode())?;
+    writer.file(PROTOTYPES, &bytes)?;
+    writer.file(CARD, card(&manifest).as_bytes())?;
+    Ok(writer.finish(manifest)?)
+}
+
+fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
+    let (recipe, training) = (&bench.recipe, &bench.recipe.training);
+    let number = |n: usize| toml::Value::Integer(n as i64);
+    let text = |s: &str| toml::Value::String(s.to_owned());
+    let tower = &recipe.tower;
+    BTreeMap::from([
+        ("recipe".to_owned(), text(&recipe.name)),
+        ("seed".to_owned(), number(recipe.seed as usize)),
+        ("data".to_owned(), text(if bench.simulated() { "simulated planet" } else { "the user's files" })),
+        ("sites".to_owned(), number(bench.training.samples().len())),
+        ("steps".to_owned(), number(training.steps as usize)),
+        ("batch_sites".to_owned(), number(training.batch_sites as usize)),
+        (
+            "encoder".to_owned(),
+            text(&format!(
+                "vision transformer, {} tokens of {}, {} blocks, {} heads",
+                tower.tokens(),
+                tower.width,
+                tower.layers,
+                tower.heads
+            )),
+        ),
+    ])
+}

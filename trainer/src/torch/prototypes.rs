@@ -1,0 +1,179 @@
+//! The prototypes: embeddings of all training sites, averaged inside each cluster, and the constants that use them best.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use homing_models::bundle::{GEOCELLS, PROTOTYPES};
+use homing_models::{CellId, Guess, LatLon, Prototypes, RadiusTable, RefineParams, refine, spread_km};
+use homing_planet::Split;
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster;
+use crate::dataset::{Gallery, PlanetGallery};
+
+use super::embed::{Embedded, embed_gallery};
+use super::network::Network;
+use super::predictor::{Predictions, Predictor};
+use super::workbench::Workbench;
+
+/// File of the chosen constants in the working directory.
+pub const CALIBRATION: &str = "calibration.toml";
+/// Members' own embeddings are kept only while `prototypes.bin` stays below this many bytes: a bundle has at most 12 MB.
+const LARGEST_WITH_MEMBERS: usize = 6_000_000;
+
+/// What validation chose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Constants of the refinement.
+    pub refine: RefineParams,
+    /// Calibrated radii.
+    pub radius: RadiusTable,
+}
+
+impl Calibration {
+    /// Reads the choice of an earlier stage.
+    ///
+    /// # Errors
+    /// When the file is missing or damaged.
+    pub fn read(out: &Path) -> Result<Self> {
+        let path = out.join(CALIBRATION);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("{}: no prototypes yet; run `homing-trainer prototypes` first", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is damaged: run `homing-trainer prototypes`", path.display()))
+    }
+}
+
+/// Embeds the training sites as `variants` moments show them, clusters them, chooses the constants and writes
+/// `prototypes.bin` and the calibration into the working directory.
+///
+/// # Errors
+/// When a view cannot be read or a file cannot be written.
+pub fn prototypes(bench: &Workbench, network: &Network, variants: u32) -> Result<(Prototypes, Calibration)> {
+    let embedded = training_embeddings(bench, network, variants)?;
+    let (samples, cells) = (bench.training.samples(), bench.geocells.len());
+    // The geocells' labelled sites are the training samples, in their order.
+    let cell_of: Vec<CellId> = bench.geocells.sites().iter().map(|site| site.cell).collect();
+    ensure!(cell_of.len() == samples.len(), "{GEOCELLS} is from other data: delete it, and train again");
+    let clusters = cluster::clusters(samples, &cell_of, cells, &bench.recipe.prototypes);
+    let encode = |keep_members| {
+        cluster::prototypes(samples, &clusters, cells, &embedded.panoramas, embedded.dims, keep_members)
+    };
+    let (plain, full) = (encode(false), encode(true));
+
+    let exam = Exam::take(bench, network)?;
+    let with_members = Prototypes::from_bytes(full.clone())?;
+    let may_keep = full.len() <= LARGEST_WITH_MEMBERS;
+    let params = choose(bench, &exam, &with_members, may_keep);
+    let bytes = if params.guess == Guess::NearestMember { full } else { plain };
+    let prototypes = Prototypes::from_bytes(bytes.clone())?;
+    let radius = calibrate(bench, &exam, &prototypes, &params).context("there is no validation site")?;
+    let calibration = Calibration { refine: params, radius };
+
+    replace(&bench.out.join(PROTOTYPES), &bytes)?;
+    replace(&bench.out.join(CALIBRATION), toml::to_string(&calibration)?.as_bytes())?;
+    eprintln!(
+        "{} prototypes of {} sites; K {}, T {}, limit {}, {:?}",
+        prototypes.len(),
+        samples.len(),
+        params.k,
+        params.temperature,
+        params.limit_km.map_or("none".to_owned(), |km| format!("{km} km")),
+        params.guess
+    );
+    Ok((prototypes, calibration))
+}
+
+/// The mean embedding of each training site over some moments.
+fn training_embeddings(bench: &Workbench, network: &Network, variants: u32) -> Result<Embedded> {
+    let sites = bench.training.samples().len();
+    let bar = ProgressBar::new(sites as u64 * u64::from(variants)).with_message("prototypes");
+    let side = bench.recipe.tower.image_px as usize;
+    let mut sum: Option<Embedded> = None;
+    for variant in 0..variants.max(1) {
+        let before = u64::from(variant) * sites as u64;
+        let done = |n: usize| bar.set_position(before + n as u64);
+        let own = embed_gallery(network, &*bench.training, side, u64::from(variant), &done)?;
+        match &mut sum {
+            None => sum = Some(own),
+            Some(sum) => sum.panoramas.iter_mut().zip(own.panoramas).for_each(|(s, v)| *s += v),
+        }
+    }
+    bar.finish_and_clear();
+    let mut mean = sum.context("there is no site to embed")?;
+    let factor = 1.0 / variants.max(1) as f32;
+    mean.panoramas.iter_mut().for_each(|v| *v *= factor);
+    Ok(mean)
+}
+
+/// Validation sites with the network's answers: known towns and, on the planet, as many unknown ones.
+struct Exam {
+    truths: Vec<LatLon>,
+    embedded: Embedded,
+    predictions: Predictions,
+}
+
+impl Exam {
+    fn take(bench: &Workbench, network: &Network) -> Result<Self> {
+        let side = bench.recipe.tower.image_px as usize;
+        let mut embedded = embed_gallery(network, &*bench.validation, side, 0, &|_| ())?;
+        let mut truths: Vec<LatLon> = bench.validation.samples().iter().map(|s| s.position).collect();
+        if let crate::recipe::Data::Planet { seed, .. } = bench.recipe.data {
+            let towns = PlanetGallery::draw(Split::TownsValidation, seed, truths.len());
+            embedded.panoramas.extend(embed_gallery(network, &towns, side, 0, &|_| ())?.panoramas);
+            truths.extend(towns.samples().iter().map(|s| s.position));
+        }
+        let predictions = Predictor::predict(network, &embedded.panoramas)?;
+        Ok(Exam { truths, embedded, predictions })
+    }
+
+    fn guess(&self, bench: &Workbench, prototypes: &Prototypes, params: &RefineParams, i: usize) -> (LatLon, &[f32]) {
+        let cells = bench.geocells.len();
+        let probabilities = &self.predictions.cells[i * cells..][..cells];
+        let best = refine(&bench.geocells, prototypes, probabilities, self.embedded.panorama(i), params)[0];
+        (best.position, probabilities)
+    }
+}
+
+/// The candidate constants with the lowest mean of ln(1 + error in km), which counts street and continent alike.
+fn choose(bench: &Workbench, exam: &Exam, prototypes: &Prototypes, may_keep_members: bool) -> RefineParams {
+    let r = &bench.recipe.refine;
+    let guesses = if may_keep_members { &[Guess::Centroid, Guess::NearestMember][..] } else { &[Guess::Centroid][..] };
+    let mut best: Option<(f64, RefineParams)> = None;
+    for &k in &r.k {
+        for &temperature in &r.temperature {
+            for limit_km in r.limits() {
+                for &guess in guesses {
+                    let params = RefineParams { k: k as usize, temperature, limit_km, guess };
+                    let errors: Vec<f64> = (0..exam.truths.len())
+                        .into_par_iter()
+                        .map(|i| exam.guess(bench, prototypes, &params, i).0.distance_km(exam.truths[i]).ln_1p())
+                        .collect();
+                    let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+                    // Strictly better only: of equals the first in the recipe's order stays.
+                    if best.is_none_or(|(least, _)| mean < least) {
+                        best = Some((mean, params));
+                    }
+                }
+            }
+        }
+    }
+    best.map_or(RefineParams::STREET_VIEW, |(_, params)| params)
+}
+
+fn calibrate(bench: &Workbench, exam: &Exam, prototypes: &Prototypes, params: &RefineParams) -> Option<RadiusTable> {
+    let pair = |i: usize| {
+        let (guess, probabilities) = exam.guess(bench, prototypes, params, i);
+        (spread_km(&bench.geocells, probabilities, guess), guess.distance_km(exam.truths[i]))
+    };
+    RadiusTable::fit(&(0..exam.truths.len()).into_par_iter().map(pair).collect::<Vec<_>>())
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, bytes)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,224 @@
+//! The whole of the training on a gallery of coloured noise, small enough for a test.
+
+use std::path::Path;
+
+use homing_models::LatLon;
+use homing_planet::hash::{Rng, fold};
+use tch::{Device, Kind, Tensor};
+
+use super::checkpoint::{CHECKPOINT, WEIGHTS};
+use super::curve::CURVE;
+use super::export::{export, exported, figures, graphs};
+use super::network::{self, Network};
+use super::prototypes::{Calibration, prototypes};
+use super::train::{train, trained};
+use super::workbench::Workbench;
+use crate::dataset::{AuxValues, Gallery, REGRESSIONS, Sample, ViewError};
+use crate::encoder_graph::Precision;
+use crate::recipe::{Recipe, StemLayer};
+
+/// Samples in twelve towns all over the planet, whose views are noise about a colour that depends on the position.
+struct ColouredNoise {
+    samples: Vec<Sample>,
+    seed: u64,
+}
+
+impl ColouredNoise {
+    fn new(count: usize, seed: u64) -> Self {
+        let samples = (0..count).map(|i| {
+            let mut rng = Rng::new(fold(seed, i as u64));
+            let town = rng.below(12);
+            let (lat, lon) = (-55.0 + 10.0 * town as f64, -170.0 + 30.0 * (town * 5 % 12) as f64);
+            let at = LatLon::wrapped(lat, lon).destination(360.0 * rng.f64(), 15.0 * rng.f64());
+            Sample {
+                position: at,
+                country: [b'A' + town as u8 / 2, b'A'],
+                admin1: format!("region {town}"),
+                admin2: String::new(),
+                town: format!("town {town}"),
+                aux: AuxValues { regressions: [Some(at.lat() as f32 + 60.0); REGRESSIONS.len()], koeppen: Some(town as u8) },
+            }
+        });
+        ColouredNoise { samples: samples.collect(), seed }
+    }
+}
+
+impl Gallery for ColouredNoise {
+    fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    fn views(&self, sample: usize) -> usize {
+        if sample % 7 == 0 { 3 } else { 4 }
+    }
+
+    fn month(&self, sample: usize, variant: u64) -> Option<u8> {
+        (sample % 3 > 0).then_some(((sample as u64 + variant) % 12) as u8)
+    }
+
+    fn views_into(&self, sample: usize, variant: u64, size_px: usize, out: &mut [u8]) -> Result<(), ViewError> {
+        let views = out.chunks_exact_mut(3 * size_px * size_px);
+        views.enumerate().try_for_each(|(i, out)| self.view_into(sample, variant, i, size_px, out))
+    }
+
+    fn view_into(&self, sample: usize, variant: u64, bearing: usize, _: usize, out: &mut [u8]) -> Result<(), ViewError> {
+        let mut rng = Rng::new(fold(fold(self.seed, sample as u64), 8 * variant + bearing as u64));
+        let unit = self.samples[sample].position.unit();
+        for (i, byte) in out.iter_mut().enumerate() {
+            *byte = (127.0 + 70.0 * unit[i % 3] as f32 + 25.0 * rng.normal()).clamp(0.0, 255.0) as u8;
+        }
+        Ok(())
+    }
+}
+
+fn recipe(steps: u32) -> Recipe {
+    let text = include_str!("../../recipes/miniature.toml");
+    let mut recipe = Recipe::parse(text, Path::new("miniature.toml")).unwrap();
+    recipe.tower.image_px = 16;
+    recipe.tower.stem = vec![
+        StemLayer::Conv { out: 16, kernel: 6, stride: 4 },
+        StemLayer::Residual { channels: 16 },
+        StemLayer::Conv { out: 32, kernel: 2, stride: 2 },
+    ];
+    (recipe.tower.width, recipe.tower.layers, recipe.tower.heads) = (32, 2, 2);
+    let t = &mut recipe.training;
+    (t.steps, t.batch_sites, t.warmup_steps, t.checkpoint_every, t.validate_every) = (steps, 24, 4, 1000, 5);
+    recipe
+}
+
+fn bench(recipe: Recipe, out: &Path) -> Workbench {
+    let (training, validation) = (ColouredNoise::new(600, 1), ColouredNoise::new(150, 2));
+    Workbench::assemble(recipe, out.to_owned(), Device::Cpu, 2, Box::new(training), Box::new(validation)).unwrap()
+}
+
+#[test]
+fn variables_have_the_names_and_shapes_of_clip() {
+    let mut shape = recipe(1).tower;
+    (shape.patch_px, shape.image_px, shape.mlp_ratio) = (Some(8), 32, 4);
+    shape.stem.clear();
+    let network = Network::new(&shape, 5, &homing_models::TaskList::default(), 1, Device::Cpu);
+    let found = network.named();
+    let layer = "vision_model.encoder.layers.1";
+    for (name, shape) in [
+        ("vision_model.embeddings.class_embedding".to_owned(), vec![32]),
+        ("vision_model.embeddings.patch_embedding.weight".to_owned(), vec![32, 3, 8, 8]),
+        ("vision_model.embeddings.position_embedding.weight".to_owned(), vec![17, 32]),
+        ("vision_model.pre_layrnorm.weight".to_owned(), vec![32]),
+        (format!("{layer}.self_attn.q_proj.weight"), vec![32, 32]),
+        (format!("{layer}.self_attn.k_proj.bias"), vec![32]),
+        (format!("{layer}.self_attn.v_proj.weight"), vec![32, 32]),
+        (format!("{layer}.self_attn.out_proj.weight"), vec![32, 32]),
+        (format!("{layer}.layer_norm1.weight"), vec![32]),
+        (format!("{layer}.layer_norm2.bias"), vec![32]),
+        (format!("{layer}.mlp.fc1.weight"), vec![128, 32]),
+        (format!("{layer}.mlp.fc2.weight"), vec![32, 128]),
+    ] {
+        assert_eq!(found.get(&name).map(Tensor::size), Some(shape), "{name}");
+    }
+    assert_eq!(found.len(), 5 + 2 * 16 + 2);
+}
+
+#[test]
+fn the_exported_graph_computes_what_the_network_computes() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = bench(recipe(3), dir.path());
+    // Three steps move the statistics of the batch normalisation away from 0 and 1.
+    let network = train(&bench, &|| false).unwrap();
+    let sites: Vec<usize> = (0..40).collect();
+    let panoramas = super::embed::Panoramas::load(&*bench.validation, &sites, 16, 0).unwrap();
+    let float = panoramas.embed(&network);
+    let graphs = graphs(&bench, &network, Precision::Float).unwrap();
+    let exported = super::predictor::Predictor::embed(&exported(&bench, &graphs).unwrap(), &panoramas).unwrap();
+    let scale = float.panoramas.iter().fold(0f32, |a, v| a.max(v.abs()));
+    assert!(float.panoramas.iter().zip(&exported.panoramas).all(|(a, b)| (a - b).abs() < 1e-4 * scale));
+    assert!(scale > 0.1 && float.panorama(0) != float.panorama(1));
+}
+
+#[test]
+fn interrupted_and_resumed_is_uninterrupted_bit_for_bit() {
+    let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    train(&bench(recipe(14), whole.path()), &|| false).unwrap();
+
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let sixth = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 6;
+    let bench = bench(recipe(14), parts.path());
+    let message = train(&bench, &sixth).unwrap_err().to_string();
+    assert!(message.contains("interrupted at step 6") && message.contains(CHECKPOINT), "{message}");
+    assert!(!parts.path().join(WEIGHTS).exists());
+    train(&bench, &|| false).unwrap();
+
+    for file in [CHECKPOINT, WEIGHTS, CURVE] {
+        let read = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(file)).unwrap();
+        assert!(read(&whole) == read(&parts), "{file} differs");
+    }
+    assert_eq!(std::fs::read_to_string(whole.path().join(CURVE)).unwrap().lines().count(), 15);
+    let left: Vec<_> = std::fs::read_dir(parts.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().ends_with("partial")), "{left:?}");
+
+    // Another recipe must not continue from it.
+    let mut other = recipe(14);
+    other.training.lr *= 2.0;
+    let other = super::tests::bench(other, parts.path());
+    assert!(train(&other, &|| false).unwrap_err().to_string().contains("another recipe"));
+}
+
+#[test]
+fn a_diverging_run_stops_and_names_the_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recipe = recipe(30);
+    (recipe.training.lr, recipe.training.warmup_steps, recipe.training.checkpoint_every) = (1e38, 20, 1);
+    recipe.training.weight_decay = 0.0;
+    let message = train(&bench(recipe, dir.path()), &|| false).unwrap_err().to_string();
+    assert!(message.contains("at step") && message.contains("training.lr"), "{message}");
+    // What the checkpoint holds is finite.
+    for (name, tensor) in Tensor::read_safetensors(dir.path().join(CHECKPOINT)).unwrap() {
+        assert!(tensor.to_kind(Kind::Double).isfinite().all().int64_value(&[]) == 1, "{name}");
+    }
+}
+
+#[test]
+fn the_chain_from_recipe_to_bundle_learns_coloured_noise() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = bench(recipe(150), dir.path());
+    train(&bench, &|| false).unwrap();
+    let network = trained(&bench, &dir.path().join(WEIGHTS)).unwrap();
+    let marks = super::examination::Examination::load(&*bench.validation, &bench.recipe)
+        .unwrap()
+        .mark(&network, &bench.geocells);
+    assert!(marks.country_per_cent > 60.0 && marks.median_km < 500.0, "{marks}");
+
+    let (prototypes, calibration) = prototypes(&bench, &network, 1).unwrap();
+    assert!(prototypes.len() >= bench.geocells.len());
+    assert_eq!(Calibration::read(dir.path()).unwrap(), calibration);
+
+    let target = dir.path().join("models/noise");
+    let bundle = export(&bench, &network, &target, (20, 1)).unwrap();
+    assert_eq!((bundle.manifest.embedding, bundle.manifest.cells), (32, bench.geocells.len()));
+    assert!(target.join(crate::card::CARD).is_file());
+    let median = bundle.manifest.figures.get("random").map(|e| e.figures.median_km);
+    assert!(median.is_some_and(f64::is_finite));
+
+    // The int8 graphs answer as the float network does.
+    let graphs = graphs(&bench, &network, Precision::Int8).unwrap();
+    let int8 = figures(&bench, &exported(&bench, &graphs).unwrap(), &prototypes, &calibration, (40, 1)).unwrap();
+    let float = figures(&bench, &network, &prototypes, &calibration, (40, 1)).unwrap();
+    let median = |f: &std::collections::BTreeMap<_, homing_models::figures::Evaluation>| f["random"].figures.median_km;
+    assert!((median(&int8) / median(&float) - 1.0).abs() < 0.3, "{} {}", median(&int8), median(&float));
+}
+
+#[test]
+fn the_running_average_follows_the_weights() {
+    let shape = recipe(1).tower;
+    let make = |seed| Network::new(&shape, 5, &homing_models::TaskList::default(), seed, Device::Cpu);
+    let (mut average, goal) = (make(1), make(2));
+    let distance = |a: &Network| {
+        let of = |n: &Network| network::values(&n.named()["cells.weight"]);
+        of(a).iter().zip(of(&goal)).map(|(x, y)| (x - y).abs()).fold(0f32, f32::max)
+    };
+    let before = distance(&average);
+    average.variables.freeze();
+    average.follow(&goal, 0.9, 1000);
+    assert!((distance(&average) / before - 0.9).abs() < 1e-4);
+    average.follow(&goal, 0.0, 1000);
+    assert_eq!(distance(&average), 0.0);
+}
