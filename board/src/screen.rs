@@ -50,7 +50,9 @@ impl DrawTarget for Screen {
 
     fn draw_iter<I: IntoIterator<Item = Pixel<BinaryColor>>>(&mut self, pixels: I) -> Result<(), Self::Error> {
         for Pixel(Point { x, y }, colour) in pixels {
-            let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else { continue };
+            let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
+                continue;
+            };
             if x < Self::WIDTH && y < Self::HEIGHT {
                 let (byte, mask) = (Self::byte(x, y), 1 << (x % 8));
                 match colour {

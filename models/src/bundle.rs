@@ -109,31 +109,19 @@ impl Bundle {
             }
             Err(source) => return Err(BundleError::Unreadable { path, source }),
         };
-        let in_manifest = |fault: String| BundleError::Manifest {
-            path: dir.join(MANIFEST),
-            fault,
-        };
+        let in_manifest = |fault: String| BundleError::Manifest { path: dir.join(MANIFEST), fault };
         let manifest = Manifest::parse(&text).map_err(in_manifest)?;
         if let Some(name) = manifest.files.keys().find(|f| !FILES.contains(&f.as_str())) {
-            return Err(in_manifest(format!(
-                "files: {name} is no file of a bundle; take it out"
-            )));
+            return Err(in_manifest(format!("files: {name} is no file of a bundle; take it out")));
         }
         let expected = |name: &str| {
-            manifest
-                .files
-                .get(name)
-                .ok_or_else(|| in_manifest(format!("files: the hash of {name} is missing")))
+            manifest.files.get(name).ok_or_else(|| in_manifest(format!("files: the hash of {name} is missing")))
         };
         let checked = |name: &str, bytes: &[u8]| {
             let (expected, found) = (expected(name)?, sha256_hex(bytes));
             match *expected == found {
                 true => Ok(()),
-                false => Err(BundleError::Hash {
-                    path: dir.join(name),
-                    expected: expected.clone(),
-                    found,
-                }),
+                false => Err(BundleError::Hash { path: dir.join(name), expected: expected.clone(), found }),
             }
         };
         let read = |name: &str| {
@@ -142,57 +130,32 @@ impl Bundle {
         };
         let encoder = read(ENCODER)?;
         let heads = read(HEADS)?;
-        let content = |name: &str, e: FormatError| BundleError::Content {
-            path: dir.join(name),
-            fault: e.to_string(),
-        };
+        let content = |name: &str, e: FormatError| BundleError::Content { path: dir.join(name), fault: e.to_string() };
         let geocells = Geocells::decode(&read(GEOCELLS)?).map_err(|e| content(GEOCELLS, e))?;
         // The hash is taken over the mapping itself. Which of the two faults of a damaged file is told first
         // does not matter, so that it is mapped once only.
-        let prototypes = match Prototypes::map(&dir.join(PROTOTYPES))
-            .map_err(|e| unreadable(dir.join(PROTOTYPES), e))?
-        {
-            Ok(p) => checked(PROTOTYPES, p.bytes()).map(|()| p)?,
-            Err(fault) => {
-                read(PROTOTYPES)?;
-                return Err(content(PROTOTYPES, fault));
-            }
-        };
+        let prototypes =
+            match Prototypes::map(&dir.join(PROTOTYPES)).map_err(|e| unreadable(dir.join(PROTOTYPES), e))? {
+                Ok(p) => checked(PROTOTYPES, p.bytes()).map(|()| p)?,
+                Err(fault) => {
+                    read(PROTOTYPES)?;
+                    return Err(content(PROTOTYPES, fault));
+                }
+            };
         let sizes = [
             ("cells", manifest.cells, geocells.len(), GEOCELLS),
             ("cells", manifest.cells, prototypes.cells(), PROTOTYPES),
-            (
-                "embedding",
-                manifest.embedding,
-                prototypes.dims(),
-                PROTOTYPES,
-            ),
+            ("embedding", manifest.embedding, prototypes.dims(), PROTOTYPES),
         ];
         if let Some((what, said, found, name)) = sizes.into_iter().find(|s| s.1 != s.2) {
             let fault = format!("{MANIFEST} says {what} = {said}, here it is {found}");
-            return Err(BundleError::Content {
-                path: dir.join(name),
-                fault,
-            });
+            return Err(BundleError::Content { path: dir.join(name), fault });
         }
-        if manifest.refine.guess == Guess::NearestMember
-            && !prototypes.is_empty()
-            && !prototypes.has_members()
-        {
+        if manifest.refine.guess == Guess::NearestMember && !prototypes.is_empty() && !prototypes.has_members() {
             let fault = "refine.guess needs the clusters' members, which are not kept".to_owned();
-            return Err(BundleError::Content {
-                path: dir.join(PROTOTYPES),
-                fault,
-            });
+            return Err(BundleError::Content { path: dir.join(PROTOTYPES), fault });
         }
-        Ok(Bundle {
-            model_id: manifest::model_id(&text),
-            manifest,
-            encoder,
-            heads,
-            geocells,
-            prototypes,
-        })
+        Ok(Bundle { model_id: manifest::model_id(&text), manifest, encoder, heads, geocells, prototypes })
     }
 }
 
@@ -216,24 +179,14 @@ impl BundleWriter {
     /// # Errors
     /// When the directory beside it cannot be made.
     pub fn new(target: &Path) -> Result<Self, BundleError> {
-        let name = target
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let partial = target.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-        let unwritable = |source| BundleError::Unwritable {
-            path: partial.clone(),
-            source,
-        };
+        let unwritable = |source| BundleError::Unwritable { path: partial.clone(), source };
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(unwritable)?;
         }
         fs::create_dir_all(&partial).map_err(unwritable)?;
-        Ok(BundleWriter {
-            target: target.to_owned(),
-            partial,
-            hashes: Default::default(),
-        })
+        Ok(BundleWriter { target: target.to_owned(), partial, hashes: Default::default() })
     }
 
     /// Adds a file. Those in [`FILES`] enter the manifest with their hash; others (a card, a licence) come along.
@@ -256,18 +209,12 @@ impl BundleWriter {
     /// When the bundle does not open, or the directory cannot be moved; the old one then stays.
     pub fn finish(self, mut manifest: Manifest) -> Result<Bundle, BundleError> {
         manifest.files = self.hashes.clone();
-        let fault = |fault| BundleError::Manifest {
-            path: self.target.join(MANIFEST),
-            fault,
-        };
+        let fault = |fault| BundleError::Manifest { path: self.target.join(MANIFEST), fault };
         let text = manifest.text().map_err(fault)?;
         let path = self.partial.join(MANIFEST);
         fs::write(&path, text).map_err(|source| BundleError::Unwritable { path, source })?;
         Bundle::open(&self.partial)?;
-        let unwritable = |source| BundleError::Unwritable {
-            path: self.target.clone(),
-            source,
-        };
+        let unwritable = |source| BundleError::Unwritable { path: self.target.clone(), source };
         let old = self.partial.with_extension("old");
         if self.target.exists() {
             fs::rename(&self.target, &old).map_err(unwritable)?;
@@ -337,10 +284,7 @@ mod tests {
     }
 
     fn fails(dir: &Path) -> String {
-        let e = Bundle::open(dir)
-            .err()
-            .expect("must be refused")
-            .to_string();
+        let e = Bundle::open(dir).err().expect("must be refused").to_string();
         assert!(!e.contains('\n'), "one line: {e}");
         e
     }
@@ -350,23 +294,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("shipped");
         let first = write(&target).unwrap();
-        assert_eq!(
-            (
-                first.geocells.len(),
-                first.prototypes.len(),
-                first.model_id.len()
-            ),
-            (2, 1, 12)
-        );
+        assert_eq!((first.geocells.len(), first.prototypes.len(), first.model_id.len()), (2, 1, 12));
         let second = write(&target).unwrap();
-        assert_eq!(
-            second.model_id, first.model_id,
-            "the same content has the same name"
-        );
-        let names: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        assert_eq!(second.model_id, first.model_id, "the same content has the same name");
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["shipped"]);
     }
 
@@ -395,10 +326,7 @@ mod tests {
             flipped[good.len() / 2] ^= 1;
             fs::write(&path, flipped).unwrap();
             let e = fails(&target);
-            assert!(
-                e.contains(name) && e.contains("is damaged") && e.contains("copy the bundle again"),
-                "{e}"
-            );
+            assert!(e.contains(name) && e.contains("is damaged") && e.contains("copy the bundle again"), "{e}");
             fs::remove_file(&path).unwrap();
             let e = fails(&target);
             assert!(e.contains(name) && e.contains("is missing"), "{e}");
@@ -407,26 +335,11 @@ mod tests {
         let path = target.join(MANIFEST);
         let good = fs::read_to_string(&path).unwrap();
         for (text, says) in [
-            (
-                good.replace("format = 1", "format = 9"),
-                "its format is 9, this program knows 1: update the program",
-            ),
-            (
-                good.replace("heads.onnx", "hats.onnx"),
-                "hats.onnx is no file of a bundle",
-            ),
-            (
-                good.replace("cells = 2", "cells = 3"),
-                "says cells = 3, here it is 2",
-            ),
-            (
-                good.replace("embedding = 3", "embedding = 4"),
-                "says embedding = 4, here it is 3",
-            ),
-            (
-                good.replace("\"centroid\"", "\"nearest-member\""),
-                "members, which are not kept",
-            ),
+            (good.replace("format = 1", "format = 9"), "its format is 9, this program knows 1: update the program"),
+            (good.replace("heads.onnx", "hats.onnx"), "hats.onnx is no file of a bundle"),
+            (good.replace("cells = 2", "cells = 3"), "says cells = 3, here it is 2"),
+            (good.replace("embedding = 3", "embedding = 4"), "says embedding = 4, here it is 3"),
+            (good.replace("\"centroid\"", "\"nearest-member\""), "members, which are not kept"),
         ] {
             assert_ne!(text, good);
             fs::write(&path, text).unwrap();
@@ -446,16 +359,8 @@ mod tests {
         w.file(HEADS, b"").unwrap();
         w.file(GEOCELLS, &cells).unwrap();
         w.file(PROTOTYPES, &prototypes()).unwrap();
-        let e = w
-            .finish(manifest::tests::sample())
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            e.contains("geocells.bin: geocell 0: latitude NaN")
-                && e.contains("export the bundle again"),
-            "{e}"
-        );
+        let e = w.finish(manifest::tests::sample()).err().unwrap().to_string();
+        assert!(e.contains("geocells.bin: geocell 0: latitude NaN") && e.contains("export the bundle again"), "{e}");
     }
 
     #[test]
@@ -463,10 +368,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, b"").unwrap();
-        let e = BundleWriter::new(&file.join("bundle"))
-            .err()
-            .unwrap()
-            .to_string();
+        let e = BundleWriter::new(&file.join("bundle")).err().unwrap().to_string();
         assert!(e.contains("cannot write") && e.contains("file"), "{e}");
     }
 }

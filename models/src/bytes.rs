@@ -33,9 +33,10 @@ impl<'a> Reader<'a> {
     }
 
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], FormatError> {
-        let (head, rest) = self.rest.split_at_checked(n).ok_or_else(|| {
-            FormatError::Damaged(format!("it ends {} bytes too early", n - self.rest.len()))
-        })?;
+        let (head, rest) = self
+            .rest
+            .split_at_checked(n)
+            .ok_or_else(|| FormatError::Damaged(format!("it ends {} bytes too early", n - self.rest.len())))?;
         self.rest = rest;
         Ok(head)
     }
@@ -59,12 +60,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks the eight letters at the start and the version behind them.
-    pub fn header(
-        &mut self,
-        magic: &[u8; 8],
-        expected: &'static str,
-        known: u32,
-    ) -> Result<(), FormatError> {
+    pub fn header(&mut self, magic: &[u8; 8], expected: &'static str, known: u32) -> Result<(), FormatError> {
         match self.array::<8>() {
             Ok(found) if &found == magic => {}
             _ => return Err(FormatError::WrongKind { expected }),
@@ -72,18 +68,14 @@ impl<'a> Reader<'a> {
         match self.u32()? {
             found if found == known => Ok(()),
             found if found > known => Err(FormatError::Newer { found, known }),
-            found => Err(FormatError::Damaged(format!(
-                "its format number {found} was never in use"
-            ))),
+            found => Err(FormatError::Damaged(format!("its format number {found} was never in use"))),
         }
     }
 
     pub fn end(&self) -> Result<(), FormatError> {
         match self.rest.len() {
             0 => Ok(()),
-            n => Err(FormatError::Damaged(format!(
-                "{n} bytes too many at its end"
-            ))),
+            n => Err(FormatError::Damaged(format!("{n} bytes too many at its end"))),
         }
     }
 }
@@ -124,23 +116,17 @@ impl StringTable {
 pub(crate) fn strings(r: &mut Reader<'_>) -> Result<Vec<Box<str>>, FormatError> {
     let count = r.u32()? as usize;
     let ends = Reader::new(r.take(count.checked_mul(4).ok_or_else(too_large)?)?);
-    let ends: Vec<usize> = ends
-        .rest
-        .chunks_exact(4)
-        .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)
-        .collect();
+    let ends: Vec<usize> =
+        ends.rest.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
     let total = ends.last().copied().unwrap_or(0);
     let text = r.take(total)?;
     r.take(total.next_multiple_of(4) - total)?;
     let mut start = 0;
     ends.into_iter()
         .map(|end| {
-            let s = text
-                .get(start..end)
-                .and_then(|b| std::str::from_utf8(b).ok());
+            let s = text.get(start..end).and_then(|b| std::str::from_utf8(b).ok());
             start = end;
-            s.map(Box::from)
-                .ok_or_else(|| FormatError::Damaged("a name in it is no text".to_owned()))
+            s.map(Box::from).ok_or_else(|| FormatError::Damaged("a name in it is no text".to_owned()))
         })
         .collect()
 }

@@ -38,13 +38,7 @@ pub struct Within {
 impl Within {
     /// The five shares in the order of [`THRESHOLDS_KM`].
     pub fn shares(&self) -> [f64; 5] {
-        [
-            self.street,
-            self.city,
-            self.region,
-            self.country,
-            self.continent,
-        ]
+        [self.street, self.city, self.region, self.country, self.continent]
     }
 }
 
@@ -188,36 +182,16 @@ impl Tally {
         if n == 0 {
             return Figures::default();
         }
-        let share = |km: f64| {
-            100.0 * self.distances_km.iter().filter(|d| **d <= km).count() as f64 / n as f64
-        };
+        let share = |km: f64| 100.0 * self.distances_km.iter().filter(|d| **d <= km).count() as f64 / n as f64;
         let [street, city, region, country, continent] = THRESHOLDS_KM.map(share);
         Figures {
-            within: Within {
-                street,
-                city,
-                region,
-                country,
-                continent,
-            },
+            within: Within { street, city, region, country, continent },
             country: self.country.value(),
             median_km: median(self.distances_km.clone()),
             mean_km: self.distances_km.iter().sum::<f64>() / n as f64,
-            score: self
-                .distances_km
-                .iter()
-                .map(|d| game_score(*d))
-                .sum::<f64>()
-                / n as f64,
-            coverage: self.inside[0]
-                .value()
-                .zip(self.inside[1].value())
-                .map(|(p50, p95)| Coverage { p50, p95 }),
-            tasks: self
-                .tasks
-                .iter()
-                .filter_map(|(k, m)| Some((k.clone(), m.value()?)))
-                .collect(),
+            score: self.distances_km.iter().map(|d| game_score(*d)).sum::<f64>() / n as f64,
+            coverage: self.inside[0].value().zip(self.inside[1].value()).map(|(p50, p95)| Coverage { p50, p95 }),
+            tasks: self.tasks.iter().filter_map(|(k, m)| Some((k.clone(), m.value()?))).collect(),
         }
     }
 }
@@ -249,43 +223,22 @@ mod tests {
         for (d, country) in [(0.5, true), (20.0, true), (300.0, false), (3000.0, false)] {
             t.push(&Outcome {
                 distance_km: d,
-                radius: Some(Radius {
-                    p50_km: 25.0,
-                    p95_km: 400.0,
-                }),
+                radius: Some(Radius { p50_km: 25.0, p95_km: 400.0 }),
                 country: Some(country),
-                tasks: vec![
-                    ("elevation_m", TaskOutcome::Error(d)),
-                    ("koeppen", TaskOutcome::Hit(country)),
-                ],
+                tasks: vec![("elevation_m", TaskOutcome::Error(d)), ("koeppen", TaskOutcome::Hit(country))],
             });
         }
         let f = t.figures();
         assert_eq!(f.within.shares(), [25.0, 50.0, 50.0, 75.0, 75.0]);
-        assert_eq!(
-            (f.country, f.median_km, f.mean_km),
-            (Some(50.0), 160.0, 830.125)
-        );
-        assert_eq!(
-            f.coverage,
-            Some(Coverage {
-                p50: 50.0,
-                p95: 75.0
-            })
-        );
-        assert_eq!(
-            (f.tasks["elevation_m"], f.tasks["koeppen"]),
-            (830.125, 50.0)
-        );
+        assert_eq!((f.country, f.median_km, f.mean_km), (Some(50.0), 160.0, 830.125));
+        assert_eq!(f.coverage, Some(Coverage { p50: 50.0, p95: 75.0 }));
+        assert_eq!((f.tasks["elevation_m"], f.tasks["koeppen"]), (830.125, 50.0));
     }
 
     #[test]
     fn an_evaluation_survives_toml_and_has_the_public_columns() {
         let mut t = Tally::default();
-        t.push(&Outcome {
-            distance_km: 3.0,
-            ..Outcome::default()
-        });
+        t.push(&Outcome { distance_km: 3.0, ..Outcome::default() });
         let e = Evaluation {
             sites: 1,
             holdout: "random".into(),
@@ -295,10 +248,7 @@ mod tests {
         };
         let text = toml::to_string(&e).unwrap();
         assert_eq!(toml::from_str::<Evaluation>(&text).unwrap(), e);
-        assert!(
-            text.contains("[one_view.within]") && text.contains("2500 = 100.0"),
-            "{text}"
-        );
+        assert!(text.contains("[one_view.within]") && text.contains("2500 = 100.0"), "{text}");
         assert_eq!(Tally::default().figures(), Figures::default());
     }
 }

@@ -44,21 +44,14 @@ impl TryFrom<Degrees> for LatLon {
 
 impl From<LatLon> for Degrees {
     fn from(p: LatLon) -> Self {
-        Degrees {
-            lat: p.lat,
-            lon: p.lon,
-        }
+        Degrees { lat: p.lat, lon: p.lon }
     }
 }
 
 impl LatLon {
     /// A position from outside: refuses NaN, infinities and anything beyond +-90 / +-180 degrees.
     pub fn new(lat: f64, lon: f64) -> Result<Self, OutOfRange> {
-        if lat.abs() <= 90.0 && lon.abs() <= 180.0 {
-            Ok(LatLon { lat, lon })
-        } else {
-            Err(OutOfRange { lat, lon })
-        }
+        if lat.abs() <= 90.0 && lon.abs() <= 180.0 { Ok(LatLon { lat, lon }) } else { Err(OutOfRange { lat, lon }) }
     }
 
     /// A position from our own finite arithmetic: clamps the latitude, wraps the longitude.
@@ -67,15 +60,8 @@ impl LatLon {
     /// In debug builds, when a coordinate is not finite.
     pub fn wrapped(lat: f64, lon: f64) -> Self {
         debug_assert!(lat.is_finite() && lon.is_finite());
-        let lon = if lon.abs() <= 180.0 {
-            lon
-        } else {
-            (lon + 180.0).rem_euclid(360.0) - 180.0
-        };
-        LatLon {
-            lat: lat.clamp(-90.0, 90.0),
-            lon,
-        }
+        let lon = if lon.abs() <= 180.0 { lon } else { (lon + 180.0).rem_euclid(360.0) - 180.0 };
+        LatLon { lat: lat.clamp(-90.0, 90.0), lon }
     }
 
     /// Latitude in degrees, north positive.
@@ -109,9 +95,7 @@ impl LatLon {
 
     /// Initial great-circle bearing towards `other`, 0..360 degrees clockwise from north.
     pub fn bearing_deg(self, other: Self) -> f64 {
-        Haversine
-            .bearing(Point::from(self), Point::from(other))
-            .rem_euclid(360.0)
+        Haversine.bearing(Point::from(self), Point::from(other)).rem_euclid(360.0)
     }
 
     /// The position `distance_km` away in the direction `bearing_deg` (clockwise from north).
@@ -130,10 +114,7 @@ impl From<LatLon> for Point {
 impl fmt::Display for LatLon {
     /// `48.85661 N 2.35222 E`: five decimals, about a metre.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ns, ew) = (
-            if self.lat < 0.0 { 'S' } else { 'N' },
-            if self.lon < 0.0 { 'W' } else { 'E' },
-        );
+        let (ns, ew) = (if self.lat < 0.0 { 'S' } else { 'N' }, if self.lon < 0.0 { 'W' } else { 'E' });
         write!(f, "{:.5} {ns} {:.5} {ew}", self.lat.abs(), self.lon.abs())
     }
 }
@@ -165,12 +146,7 @@ mod tests {
     #[test]
     fn known_distances() {
         // Quarter meridian of the mean sphere, and Paris-London by haversine.
-        assert!(
-            (at(0.0, 0.0).distance_km(at(90.0, 0.0))
-                - EARTH_RADIUS_KM * std::f64::consts::FRAC_PI_2)
-                .abs()
-                < 1e-6
-        );
+        assert!((at(0.0, 0.0).distance_km(at(90.0, 0.0)) - EARTH_RADIUS_KM * std::f64::consts::FRAC_PI_2).abs() < 1e-6);
         assert!((at(48.8566, 2.3522).distance_km(at(51.5074, -0.1278)) - 343.56).abs() < 0.05);
     }
 
@@ -185,22 +161,14 @@ mod tests {
 
     #[test]
     fn chord_and_haversine_agree() {
-        for (a, b) in [
-            (at(1.0, 2.0), at(1.0001, 2.0001)),
-            (at(-70.0, 170.0), at(60.0, -20.0)),
-        ] {
+        for (a, b) in [(at(1.0, 2.0), at(1.0001, 2.0001)), (at(-70.0, 170.0), at(60.0, -20.0))] {
             assert!((unit_distance_km(a.unit(), b.unit()) - a.distance_km(b)).abs() < 1e-6);
         }
     }
 
     #[test]
     fn what_is_not_on_earth_is_refused() {
-        for (lat, lon) in [
-            (90.1, 0.0),
-            (0.0, 180.1),
-            (f64::NAN, 0.0),
-            (0.0, f64::INFINITY),
-        ] {
+        for (lat, lon) in [(90.1, 0.0), (0.0, 180.1), (f64::NAN, 0.0), (0.0, f64::INFINITY)] {
             assert!(LatLon::new(lat, lon).is_err());
         }
     }

@@ -84,19 +84,10 @@ impl Geocells {
             return Err(FormatError::Damaged("it holds no geocell".to_owned()));
         }
         if let Some(s) = sites.iter().find(|s| s.cell.index() >= cells.len()) {
-            return Err(FormatError::Damaged(format!(
-                "a site names cell {} of {}",
-                s.cell.0,
-                cells.len()
-            )));
+            return Err(FormatError::Damaged(format!("a site names cell {} of {}", s.cell.0, cells.len())));
         }
         let centroids = cells.iter().map(|c| c.centroid.unit()).collect();
-        Ok(Geocells {
-            cells,
-            centroids,
-            sites,
-            index: OnceLock::new(),
-        })
+        Ok(Geocells { cells, centroids, sites, index: OnceLock::new() })
     }
 
     /// All cells; [`CellId`] is the index.
@@ -141,10 +132,7 @@ impl Geocells {
             };
             ImmutableKdTree::new_from_slice(&points).expect("points are finite and counted in u32")
         });
-        let nearest = index
-            .query(&position.unit())
-            .nearest_one::<SquaredEuclidean<f64>>()
-            .execute();
+        let nearest = index.query(&position.unit()).nearest_one::<SquaredEuclidean<f64>>().execute();
         match self.sites.get(nearest.item as usize) {
             Some(site) => site.cell,
             None => CellId(nearest.item),
@@ -154,11 +142,8 @@ impl Geocells {
     /// The bytes of `geocells.bin`.
     pub fn encode(&self) -> Vec<u8> {
         let mut names = StringTable::default();
-        let numbers: Vec<(u32, u32)> = self
-            .cells
-            .iter()
-            .map(|c| (names.number(&c.place), names.number(&c.admin1)))
-            .collect();
+        let numbers: Vec<(u32, u32)> =
+            self.cells.iter().map(|c| (names.number(&c.place), names.number(&c.admin1))).collect();
         let mut out = MAGIC.to_vec();
         for n in [VERSION, self.cells.len() as u32, self.sites.len() as u32] {
             out.extend(n.to_le_bytes());
@@ -203,27 +188,13 @@ impl Geocells {
             let centroid = position(records.f64()?, records.f64()?, "geocell", i)?;
             let (place, admin1) = (name(records.u32()?)?, name(records.u32()?)?);
             let [a, b, _, _] = records.array()?;
-            cells.push(Cell {
-                centroid,
-                country: [a, b],
-                place,
-                admin1,
-                samples: records.u32()?,
-            });
+            cells.push(Cell { centroid, country: [a, b], place, admin1, samples: records.u32()? });
         }
         let mut records = Reader::new(r.take(site_count.checked_mul(12).ok_or_else(too_large)?)?);
         let mut sites = Vec::with_capacity(site_count);
         for i in 0..site_count {
-            let at = position(
-                f64::from(records.f32()?),
-                f64::from(records.f32()?),
-                "site",
-                i,
-            )?;
-            sites.push(LabelledSite {
-                position: at,
-                cell: CellId(records.u32()?),
-            });
+            let at = position(f64::from(records.f32()?), f64::from(records.f32()?), "site", i)?;
+            sites.push(LabelledSite { position: at, cell: CellId(records.u32()?) });
         }
         r.end()?;
         Geocells::new(cells, sites)
@@ -241,37 +212,16 @@ mod tests {
 
     fn cell(lat: f64, lon: f64, place: &str) -> Cell {
         let centroid = LatLon::new(lat, lon).unwrap();
-        Cell {
-            centroid,
-            country: *b"FJ",
-            place: place.into(),
-            admin1: "Nord".into(),
-            samples: 7,
-        }
+        Cell { centroid, country: *b"FJ", place: place.into(), admin1: "Nord".into(), samples: 7 }
     }
 
     fn at(lat: f64, lon: f64, cell: u32) -> LabelledSite {
-        LabelledSite {
-            position: LatLon::new(lat, lon).unwrap(),
-            cell: CellId(cell),
-        }
+        LabelledSite { position: LatLon::new(lat, lon).unwrap(), cell: CellId(cell) }
     }
 
     fn sample() -> Geocells {
-        let cells = vec![
-            cell(-16.5, 179.9, "Labasa"),
-            cell(-16.75, -179.5, "Tavëuni"),
-            cell(89.0, 10.0, ""),
-        ];
-        Geocells::new(
-            cells,
-            vec![
-                at(-16.5, 179.5, 0),
-                at(-16.5, -179.5, 1),
-                at(89.5, -170.0, 2),
-            ],
-        )
-        .unwrap()
+        let cells = vec![cell(-16.5, 179.9, "Labasa"), cell(-16.75, -179.5, "Tavëuni"), cell(89.0, 10.0, "")];
+        Geocells::new(cells, vec![at(-16.5, 179.5, 0), at(-16.5, -179.5, 1), at(89.5, -170.0, 2)]).unwrap()
     }
 
     #[test]
@@ -285,17 +235,9 @@ mod tests {
     #[test]
     fn a_cell_reaches_over_the_antimeridian_and_the_pole() {
         let g = sample();
-        assert_eq!(
-            g.cell_of(LatLon::new(-16.5, -179.9).unwrap()),
-            CellId(1),
-            "0.4 degrees east, 0.6 west"
-        );
+        assert_eq!(g.cell_of(LatLon::new(-16.5, -179.9).unwrap()), CellId(1), "0.4 degrees east, 0.6 west");
         assert_eq!(g.cell_of(LatLon::new(-16.5, 179.95).unwrap()), CellId(0));
-        assert_eq!(
-            g.cell_of(LatLon::new(88.0, 20.0).unwrap()),
-            CellId(2),
-            "over the pole"
-        );
+        assert_eq!(g.cell_of(LatLon::new(88.0, 20.0).unwrap()), CellId(2), "over the pole");
     }
 
     #[test]
@@ -310,12 +252,7 @@ mod tests {
     #[test]
     fn damage_is_named() {
         let good = sample().encode();
-        let fails = |bytes: &[u8]| {
-            Geocells::decode(bytes)
-                .err()
-                .expect("must be refused")
-                .to_string()
-        };
+        let fails = |bytes: &[u8]| Geocells::decode(bytes).err().expect("must be refused").to_string();
         assert!(fails(b"GIF89a").contains("no geocell file"));
         assert!(fails(&good[..good.len() - 5]).contains("too early"));
         assert!(fails(&[&good[..], &[0]].concat()).contains("too many"));
@@ -328,11 +265,7 @@ mod tests {
         // The last 12 bytes are the last site; its latitude becomes NaN, then its cell becomes 9.
         let (mut nan, mut cell) = (good.clone(), good.clone());
         nan[good.len() - 12..good.len() - 8].copy_from_slice(&f32::NAN.to_le_bytes());
-        assert!(
-            fails(&nan).contains("site 2: latitude NaN"),
-            "{}",
-            fails(&nan)
-        );
+        assert!(fails(&nan).contains("site 2: latitude NaN"), "{}", fails(&nan));
         cell[good.len() - 4] = 9;
         assert!(fails(&cell).contains("cell 9 of 3"));
     }

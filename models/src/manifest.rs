@@ -75,9 +75,7 @@ impl Manifest {
         // The format comes first: a newer manifest has keys that this program cannot know.
         let FormatOnly { format } = toml::from_str(text).map_err(|e| one_line(&e, text))?;
         if format > FORMAT {
-            return Err(format!(
-                "its format is {format}, this program knows {FORMAT}: update the program"
-            ));
+            return Err(format!("its format is {format}, this program knows {FORMAT}: update the program"));
         }
         let m: Manifest = toml::from_str(text).map_err(|e| one_line(&e, text))?;
         m.fault().map_or(Ok(m), Err)
@@ -94,27 +92,19 @@ impl Manifest {
     /// What is wrong with the values, if anything.
     pub fn fault(&self) -> Option<String> {
         if self.format != FORMAT {
-            return Some(format!(
-                "its format number {} was never in use",
-                self.format
-            ));
+            return Some(format!("its format number {} was never in use", self.format));
         }
         if !(16..=1024).contains(&self.image.size) {
             return Some(format!("image.size is {}, need 16..=1024", self.image.size));
         }
         let sound = |v: &f32| v.is_finite();
-        if !self.image.mean.iter().all(sound)
-            || !self.image.std.iter().all(|v| sound(v) && *v > 0.0)
-        {
+        if !self.image.mean.iter().all(sound) || !self.image.std.iter().all(|v| sound(v) && *v > 0.0) {
             return Some("image.mean must be finite and image.std above 0".to_owned());
         }
         if self.embedding == 0 || self.cells == 0 {
             return Some("embedding and cells must be above 0".to_owned());
         }
-        self.refine
-            .fault()
-            .or_else(|| self.radius.fault())
-            .or_else(|| self.tasks.fault())
+        self.refine.fault().or_else(|| self.radius.fault()).or_else(|| self.tasks.fault())
     }
 }
 
@@ -127,22 +117,14 @@ pub fn model_id(manifest_text: &str) -> String {
 
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn one_line(e: &toml::de::Error, text: &str) -> String {
     let message = e.message().replace('\n', " ");
     match e.span() {
         Some(span) => {
-            let line = text
-                .bytes()
-                .take(span.start)
-                .filter(|b| *b == b'\n')
-                .count()
-                + 1;
+            let line = text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1;
             format!("line {line}: {message}")
         }
         None => message,
@@ -167,31 +149,12 @@ pub(crate) mod tests {
             embedding: 3,
             cells: 2,
             tau_km: 75.0,
-            image: ImageInput {
-                size: 32,
-                mean: [0.5; 3],
-                std: [0.25; 3],
-            },
+            image: ImageInput { size: 32, mean: [0.5; 3], std: [0.25; 3] },
             refine: RefineParams::STREET_VIEW,
-            radius: RadiusTable {
-                knots: vec![Knot {
-                    spread_km: 10.0,
-                    p50_km: 8.0,
-                    p95_km: 60.0,
-                }],
-            },
+            radius: RadiusTable { knots: vec![Knot { spread_km: 10.0, p50_km: 8.0, p95_km: 60.0 }] },
             tasks: TaskList {
-                regressions: vec![Regression::fit(
-                    "elevation_m",
-                    "m",
-                    true,
-                    450.0,
-                    [0.0, 900.0].into_iter(),
-                )],
-                classifications: vec![Classification {
-                    name: "month".into(),
-                    classes: vec!["a".into(), "b".into()],
-                }],
+                regressions: vec![Regression::fit("elevation_m", "m", true, 450.0, [0.0, 900.0].into_iter())],
+                classifications: vec![Classification { name: "month".into(), classes: vec!["a".into(), "b".into()] }],
             },
             training: BTreeMap::from([("seed".to_owned(), toml::Value::Integer(7))]),
             figures: BTreeMap::from([("random".to_owned(), Evaluation::default())]),
@@ -213,29 +176,17 @@ pub(crate) mod tests {
         let text = sample().text().unwrap();
         let fails = |t: String| Manifest::parse(&t).expect_err("must be refused");
         let newer = text.replace("format = 1", "format = 2\nnew_thing = 1");
-        assert_eq!(
-            fails(newer),
-            "its format is 2, this program knows 1: update the program"
-        );
+        assert_eq!(fails(newer), "its format is 2, this program knows 1: update the program");
         let unknown = fails(text.replace("tau_km", "taus_km"));
-        assert!(
-            unknown.starts_with("line 8: unknown field `taus_km`"),
-            "{unknown}"
-        );
+        assert!(unknown.starts_with("line 8: unknown field `taus_km`"), "{unknown}");
         assert!(fails(text.replace("size = 32", "size = 5")).contains("16..=1024"));
-        assert!(
-            fails(text.replace("temperature = 1.6", "temperature = nan"))
-                .contains("refine.temperature")
-        );
+        assert!(fails(text.replace("temperature = 1.6", "temperature = nan")).contains("refine.temperature"));
         assert!(fails(text.replace("p95_km = 60.0", "p95_km = 6.0")).contains("radius: knot 0"));
         assert!(!fails("format =".into()).contains('\n'));
     }
 
     #[test]
     fn the_hash_is_sha_256() {
-        assert_eq!(
-            sha256_hex(b"abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(sha256_hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -85,10 +85,7 @@ impl Prototypes {
         r.end()?;
 
         let damaged = |what: String| Err(FormatError::Damaged(what));
-        let ends: Vec<usize> = offsets
-            .chunks_exact(4)
-            .map(|b| word(b, 0) as usize)
-            .collect();
+        let ends: Vec<usize> = offsets.chunks_exact(4).map(|b| word(b, 0) as usize).collect();
         if ends[0] != 0 || ends[cells] != count || ends.windows(2).any(|w| w[0] > w[1]) {
             return damaged("its rows are not sorted by cell".to_owned());
         }
@@ -98,40 +95,18 @@ impl Prototypes {
             if !(scale.is_finite() && scale >= 0.0 && spread.is_finite()) {
                 return damaged(format!("prototype {i} holds NaN or an infinite number"));
             }
-            let (place, own, first) = (
-                word(b, 16) as usize,
-                word(b, 20) as usize,
-                word(b, 24) as usize,
-            );
-            if place >= places.len()
-                || (members > 0 && first.checked_add(own).is_none_or(|end| end > members))
-            {
-                return damaged(format!(
-                    "prototype {i} names a place or members that are not there"
-                ));
+            let (place, own, first) = (word(b, 16) as usize, word(b, 20) as usize, word(b, 24) as usize);
+            if place >= places.len() || (members > 0 && first.checked_add(own).is_none_or(|end| end > members)) {
+                return damaged(format!("prototype {i} names a place or members that are not there"));
             }
         }
         for (i, b) in member_records.chunks_exact(MEMBER).enumerate() {
-            position(
-                f64::from(real(b, 0)),
-                f64::from(real(b, 4)),
-                "cluster member",
-                i,
-            )?;
+            position(f64::from(real(b, 0)), f64::from(real(b, 4)), "cluster member", i)?;
             if !(real(b, 8).is_finite() && real(b, 8) >= 0.0) {
-                return damaged(format!(
-                    "cluster member {i} holds NaN or an infinite number"
-                ));
+                return damaged(format!("cluster member {i} holds NaN or an infinite number"));
             }
         }
-        Ok(Prototypes {
-            bytes,
-            places,
-            dims,
-            cells,
-            count,
-            members,
-        })
+        Ok(Prototypes { bytes, places, dims, cells, count, members })
     }
 
     /// Length of an embedding.
@@ -169,12 +144,7 @@ impl Prototypes {
     /// # Panics
     /// When there is no such cell.
     pub fn range(&self, cell: CellId) -> Range<u32> {
-        assert!(
-            cell.index() < self.cells,
-            "cell {} of {}",
-            cell.0,
-            self.cells
-        );
+        assert!(cell.index() < self.cells, "cell {} of {}", cell.0, self.cells);
         let at = HEADER + 4 * cell.index();
         word(&self.bytes, at)..word(&self.bytes, at + 4)
     }
@@ -220,11 +190,7 @@ impl Prototypes {
         let mut best: Option<(f32, LatLon)> = None;
         for m in word(b, 24) as usize..(word(b, 24) + word(b, 20)) as usize {
             let record = &self.bytes[records + m * MEMBER..][..MEMBER];
-            let d = distance(
-                &self.bytes[rows + m * self.dims..][..self.dims],
-                real(record, 8),
-                embedding,
-            );
+            let d = distance(&self.bytes[rows + m * self.dims..][..self.dims], real(record, 8), embedding);
             if best.is_none_or(|(nearest, _)| d < nearest) {
                 best = Some((d, checked_position(record)));
             }
@@ -259,12 +225,7 @@ fn distance(row: &[u8], scale: f32, embedding: &[f32]) -> f32 {
     // Eight sums at a time: a single one would be a chain of dependent additions.
     let mut sums = [0f32; 8];
     let (rows, embeddings) = (row.chunks_exact(8), embedding.chunks_exact(8));
-    let rest: f32 = rows
-        .remainder()
-        .iter()
-        .zip(embeddings.remainder())
-        .map(|(q, e)| square(*q, scale, *e))
-        .sum();
+    let rest: f32 = rows.remainder().iter().zip(embeddings.remainder()).map(|(q, e)| square(*q, scale, *e)).sum();
     for (q, e) in rows.zip(embeddings) {
         for i in 0..8 {
             sums[i] += square(q[i], scale, e[i]);
@@ -282,13 +243,7 @@ fn square(q: u8, scale: f32, e: f32) -> f32 {
 fn quantise(embedding: &[f32], out: &mut Vec<u8>) -> f32 {
     let largest = embedding.iter().fold(0f32, |m, v| m.max(v.abs()));
     let scale = largest / 127.0;
-    out.extend(embedding.iter().map(|v| {
-        if scale > 0.0 {
-            (v / scale).round() as i8 as u8
-        } else {
-            0
-        }
-    }));
+    out.extend(embedding.iter().map(|v| if scale > 0.0 { (v / scale).round() as i8 as u8 } else { 0 }));
     scale
 }
 
@@ -330,11 +285,7 @@ pub struct PrototypesWriter {
 impl PrototypesWriter {
     /// A writer for embeddings of `dims` numbers.
     pub fn new(dims: usize) -> Self {
-        PrototypesWriter {
-            dims,
-            records: Vec::new(),
-            places: StringTable::default(),
-        }
+        PrototypesWriter { dims, records: Vec::new(), places: StringTable::default() }
     }
 
     /// Adds a cluster.
@@ -342,17 +293,9 @@ impl PrototypesWriter {
     /// # Panics
     /// When an embedding has another length than `dims`, or members are kept but not all of them.
     pub fn push(&mut self, cluster: &Cluster<'_>) {
-        assert_eq!(
-            cluster.embedding.len(),
-            self.dims,
-            "length of the embedding"
-        );
+        assert_eq!(cluster.embedding.len(), self.dims, "length of the embedding");
         let kept = cluster.member_rows.len() as u32;
-        assert!(
-            kept == 0 || kept == cluster.members,
-            "{kept} of {} members",
-            cluster.members
-        );
+        assert!(kept == 0 || kept == cluster.members, "{kept} of {} members", cluster.members);
         let mut row = Vec::with_capacity(self.dims);
         let scale = quantise(cluster.embedding, &mut row);
         let (mut members, mut member_rows) = (Vec::new(), Vec::new());
@@ -372,14 +315,7 @@ impl PrototypesWriter {
             place.to_le_bytes(),
             cluster.members.to_le_bytes(),
         ];
-        self.records.push(Record {
-            cell: cluster.cell,
-            row,
-            fields,
-            members,
-            member_rows,
-            kept,
-        });
+        self.records.push(Record { cell: cluster.cell, row, fields, members, member_rows, kept });
     }
 
     /// The bytes of `prototypes.bin` for a model of `cells` cells.
@@ -389,10 +325,7 @@ impl PrototypesWriter {
     pub fn encode(mut self, cells: usize) -> Vec<u8> {
         self.records.sort_by_key(|r| r.cell);
         let kept = self.records.iter().filter(|r| r.kept > 0).count();
-        assert!(
-            kept == 0 || kept == self.records.len(),
-            "members are kept for all clusters or for none"
-        );
+        assert!(kept == 0 || kept == self.records.len(), "members are kept for all clusters or for none");
         let members: u32 = self.records.iter().map(|r| r.kept).sum();
         let mut offsets = vec![0u32; cells + 1];
         for r in &self.records {
@@ -402,13 +335,7 @@ impl PrototypesWriter {
         (0..cells).for_each(|c| offsets[c + 1] += offsets[c]);
 
         let mut out = MAGIC.to_vec();
-        for n in [
-            VERSION,
-            self.dims as u32,
-            cells as u32,
-            self.records.len() as u32,
-            members,
-        ] {
+        for n in [VERSION, self.dims as u32, cells as u32, self.records.len() as u32, members] {
             out.extend(n.to_le_bytes());
         }
         offsets.iter().for_each(|n| out.extend(n.to_le_bytes()));
@@ -437,12 +364,7 @@ mod tests {
     }
 
     fn sample(keep: bool) -> Vec<u8> {
-        let e = [
-            [0.5f32, -1.0, 0.25],
-            [2.0, 0.0, 0.0],
-            [0.0, 0.0, 0.0],
-            [1.0, 1.0, 1.0],
-        ];
+        let e = [[0.5f32, -1.0, 0.25], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]];
         let mut w = PrototypesWriter::new(3);
         for (i, cell) in [2u32, 0, 2, 0].into_iter().enumerate() {
             w.push(&Cluster {
@@ -471,10 +393,7 @@ mod tests {
             let places: Vec<&str> = (0..4).map(|i| p.get(i).place).collect();
             assert_eq!(places, ["Bonn", "Köln", "Ulm", "Ulm"]);
             let ulm = p.get(2);
-            assert_eq!(
-                (ulm.position, ulm.members, ulm.spread_km),
-                (at(0.0, 0.0), 2, 0.0)
-            );
+            assert_eq!((ulm.position, ulm.members, ulm.spread_km), (at(0.0, 0.0), 2, 0.0));
             for (q, v) in ulm.embedding().zip([0.5, -1.0, 0.25]) {
                 assert!((q - v).abs() <= 0.5 / 127.0, "{q} for {v}");
             }
@@ -488,23 +407,13 @@ mod tests {
         // Prototype 2 is the first cluster: members at (10, 0) with (.5, -1, .25) and at (20, 0) with (1, 1, 1).
         assert_eq!(p.nearest_member(2, &[0.6, -0.9, 0.2]), Some(at(10.0, 0.0)));
         assert_eq!(p.nearest_member(2, &[0.6, 0.9, 0.7]), Some(at(20.0, 0.0)));
-        assert_eq!(
-            Prototypes::from_bytes(sample(false))
-                .unwrap()
-                .nearest_member(2, &[0.0; 3]),
-            None
-        );
+        assert_eq!(Prototypes::from_bytes(sample(false)).unwrap().nearest_member(2, &[0.0; 3]), None);
     }
 
     #[test]
     fn damage_is_named() {
         let good = sample(true);
-        let fails = |bytes: Vec<u8>| {
-            Prototypes::from_bytes(bytes)
-                .err()
-                .expect("must be refused")
-                .to_string()
-        };
+        let fails = |bytes: Vec<u8>| Prototypes::from_bytes(bytes).err().expect("must be refused").to_string();
         assert!(fails(vec![]).contains("no prototype file"));
         assert!(fails(good[..60].to_vec()).contains("too early"));
         let with = |at: usize, bytes: [u8; 4]| {
@@ -516,9 +425,7 @@ mod tests {
         assert!(with(HEADER + 4, 3u32.to_le_bytes()).contains("not sorted"));
         let record = HEADER + 5 * 4;
         assert!(with(record, f32::NAN.to_le_bytes()).contains("prototype 0: latitude NaN"));
-        assert!(
-            with(record + RECORD + 8, f32::INFINITY.to_le_bytes()).contains("prototype 1 holds")
-        );
+        assert!(with(record + RECORD + 8, f32::INFINITY.to_le_bytes()).contains("prototype 1 holds"));
         assert!(with(record + 24, 99u32.to_le_bytes()).contains("not there"));
     }
 
@@ -528,10 +435,7 @@ mod tests {
         let path = dir.path().join("prototypes.bin");
         std::fs::write(&path, sample(true)).unwrap();
         let p = Prototypes::map(&path).unwrap().unwrap();
-        assert_eq!(
-            p.get(3),
-            Prototypes::from_bytes(sample(true)).unwrap().get(3)
-        );
+        assert_eq!(p.get(3), Prototypes::from_bytes(sample(true)).unwrap().get(3));
         std::fs::write(dir.path().join("empty"), []).unwrap();
         assert!(Prototypes::map(&dir.path().join("empty")).unwrap().is_err());
     }

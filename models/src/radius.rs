@@ -54,11 +54,8 @@ pub struct RadiusTable {
 impl RadiusTable {
     /// Fits the table to `(spread_km, error_km)` of held-out sites; `None` without finite values.
     pub fn fit(samples: &[(f64, f64)]) -> Option<Self> {
-        let mut samples: Vec<(f64, f64)> = samples
-            .iter()
-            .copied()
-            .filter(|(s, e)| s.is_finite() && e.is_finite())
-            .collect();
+        let mut samples: Vec<(f64, f64)> =
+            samples.iter().copied().filter(|(s, e)| s.is_finite() && e.is_finite()).collect();
         samples.sort_by(|a, b| a.0.total_cmp(&b.0));
         let bins = (samples.len() / MIN_BIN).clamp(1, MAX_BINS);
         let mut rows = Vec::new();
@@ -70,12 +67,7 @@ impl RadiusTable {
             let spread = bin.iter().map(|s| s.0).sum::<f64>() / bin.len() as f64;
             let mut errors: Vec<f64> = bin.iter().map(|s| s.1).collect();
             errors.sort_by(f64::total_cmp);
-            rows.push((
-                spread,
-                bin.len() as f64,
-                conformal(&errors, 0.5),
-                conformal(&errors, 0.95),
-            ));
+            rows.push((spread, bin.len() as f64, conformal(&errors, 0.5), conformal(&errors, 0.95)));
         }
         let weights: Vec<f64> = rows.iter().map(|r| r.1).collect();
         let p50 = monotone(rows.iter().map(|r| r.2), &weights);
@@ -83,11 +75,7 @@ impl RadiusTable {
         let mut knots: Vec<Knot> = rows
             .iter()
             .zip(p50.into_iter().zip(p95))
-            .map(|(r, (p50_km, p95_km))| Knot {
-                spread_km: r.0,
-                p50_km,
-                p95_km: p95_km.max(p50_km),
-            })
+            .map(|(r, (p50_km, p95_km))| Knot { spread_km: r.0, p50_km, p95_km: p95_km.max(p50_km) })
             .collect();
         knots.dedup_by(|b, a| b.spread_km <= a.spread_km);
         Some(RadiusTable { knots })
@@ -96,33 +84,20 @@ impl RadiusTable {
     /// The radius for a spread. Below the first knot its values; above the last they grow with the spread.
     pub fn lookup(&self, spread_km: f64) -> Radius {
         let (Some(first), Some(last)) = (self.knots.first(), self.knots.last()) else {
-            return Radius {
-                p50_km: HALF_WAY_ROUND as f32,
-                p95_km: HALF_WAY_ROUND as f32,
-            };
+            return Radius { p50_km: HALF_WAY_ROUND as f32, p95_km: HALF_WAY_ROUND as f32 };
         };
         let after = self.knots.partition_point(|k| k.spread_km <= spread_km);
         let (p50, p95) = if after == 0 {
             (first.p50_km, first.p95_km)
         } else if after == self.knots.len() {
-            let grown = if last.spread_km > 0.0 {
-                (spread_km / last.spread_km).max(1.0)
-            } else {
-                1.0
-            };
+            let grown = if last.spread_km > 0.0 { (spread_km / last.spread_km).max(1.0) } else { 1.0 };
             (last.p50_km * grown, last.p95_km * grown)
         } else {
             let (a, b) = (self.knots[after - 1], self.knots[after]);
             let t = (spread_km - a.spread_km) / (b.spread_km - a.spread_km);
-            (
-                a.p50_km + t * (b.p50_km - a.p50_km),
-                a.p95_km + t * (b.p95_km - a.p95_km),
-            )
+            (a.p50_km + t * (b.p50_km - a.p50_km), a.p95_km + t * (b.p95_km - a.p95_km))
         };
-        Radius {
-            p50_km: p50.min(HALF_WAY_ROUND) as f32,
-            p95_km: p95.min(HALF_WAY_ROUND) as f32,
-        }
+        Radius { p50_km: p50.min(HALF_WAY_ROUND) as f32, p95_km: p95.min(HALF_WAY_ROUND) as f32 }
     }
 
     /// What is wrong with the table, if anything.
@@ -131,21 +106,13 @@ impl RadiusTable {
             return Some("radius: the table is empty".to_owned());
         }
         let sound = |k: &Knot| {
-            [k.spread_km, k.p50_km, k.p95_km]
-                .iter()
-                .all(|v| v.is_finite() && *v >= 0.0)
-                && k.p95_km >= k.p50_km
+            [k.spread_km, k.p50_km, k.p95_km].iter().all(|v| v.is_finite() && *v >= 0.0) && k.p95_km >= k.p50_km
         };
         if let Some(i) = self.knots.iter().position(|k| !sound(k)) {
-            return Some(format!(
-                "radius: knot {i} needs finite numbers with p95_km >= p50_km >= 0"
-            ));
+            return Some(format!("radius: knot {i} needs finite numbers with p95_km >= p50_km >= 0"));
         }
-        let rising = |w: &[Knot]| {
-            w[0].spread_km < w[1].spread_km
-                && w[0].p50_km <= w[1].p50_km
-                && w[0].p95_km <= w[1].p95_km
-        };
+        let rising =
+            |w: &[Knot]| w[0].spread_km < w[1].spread_km && w[0].p50_km <= w[1].p50_km && w[0].p95_km <= w[1].p95_km;
         (!self.knots.windows(2).all(rising)).then(|| "radius: the knots do not rise".to_owned())
     }
 }
@@ -170,10 +137,7 @@ fn monotone(values: impl Iterator<Item = f64>, weights: &[f64]) -> Vec<f64> {
             pools.push(((a.0 * a.1 + b.0 * b.1) / (a.1 + b.1), a.1 + b.1, a.2 + b.2));
         }
     }
-    pools
-        .into_iter()
-        .flat_map(|(mean, _, n)| std::iter::repeat_n(mean, n))
-        .collect()
+    pools.into_iter().flat_map(|(mean, _, n)| std::iter::repeat_n(mean, n)).collect()
 }
 
 /// The spread of the cell probabilities around a guess: the mean distance, in kilometres, from the guess to
@@ -182,17 +146,10 @@ fn monotone(values: impl Iterator<Item = f64>, weights: &[f64]) -> Vec<f64> {
 /// # Panics
 /// When `probabilities` are not one per cell.
 pub fn spread_km(geocells: &Geocells, probabilities: &[f32], guess: LatLon) -> f64 {
-    assert_eq!(
-        probabilities.len(),
-        geocells.len(),
-        "one probability per cell"
-    );
+    assert_eq!(probabilities.len(), geocells.len(), "one probability per cell");
     let mut best: heapless::Vec<(f32, usize), SPREAD_CELLS> = heapless::Vec::new();
     for (i, &p) in probabilities.iter().enumerate() {
-        let at = best
-            .iter()
-            .rposition(|b| b.0 >= p)
-            .map_or(0, |last| last + 1);
+        let at = best.iter().rposition(|b| b.0 >= p).map_or(0, |last| last + 1);
         if at < SPREAD_CELLS {
             if best.is_full() {
                 best.pop();
@@ -215,9 +172,7 @@ mod tests {
     use crate::geocells::Cell;
 
     fn chance(state: &mut u64) -> f64 {
-        *state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (*state >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -238,11 +193,7 @@ mod tests {
         assert_eq!(table.fault(), None);
         let fresh = synthetic(20_000, &mut state);
         let share = |inside: &dyn Fn(Radius, f64) -> bool| {
-            fresh
-                .iter()
-                .filter(|(s, e)| inside(table.lookup(*s), *e))
-                .count() as f64
-                / fresh.len() as f64
+            fresh.iter().filter(|(s, e)| inside(table.lookup(*s), *e)).count() as f64 / fresh.len() as f64
         };
         let half = share(&|r, e| e <= f64::from(r.p50_km));
         let most = share(&|r, e| e <= f64::from(r.p95_km));
@@ -254,23 +205,12 @@ mod tests {
     fn radii_never_fall_with_the_spread_even_on_misleading_data() {
         let mut state = 11;
         // Errors that fall with the spread: the best monotone table is flat.
-        let samples: Vec<(f64, f64)> = (0..1000)
-            .map(|i| (f64::from(i), f64::from(1000 - i) * chance(&mut state)))
-            .collect();
+        let samples: Vec<(f64, f64)> =
+            (0..1000).map(|i| (f64::from(i), f64::from(1000 - i) * chance(&mut state))).collect();
         let table = RadiusTable::fit(&samples).unwrap();
-        let radii: Vec<Radius> = (0..300)
-            .map(|i| table.lookup(f64::from(i) * 10.0))
-            .collect();
-        assert!(
-            radii
-                .windows(2)
-                .all(|w| w[0].p50_km <= w[1].p50_km && w[0].p95_km <= w[1].p95_km)
-        );
-        assert!(
-            radii
-                .iter()
-                .all(|r| r.p50_km <= r.p95_km && r.p95_km <= 20_016.0)
-        );
+        let radii: Vec<Radius> = (0..300).map(|i| table.lookup(f64::from(i) * 10.0)).collect();
+        assert!(radii.windows(2).all(|w| w[0].p50_km <= w[1].p50_km && w[0].p95_km <= w[1].p95_km));
+        assert!(radii.iter().all(|r| r.p50_km <= r.p95_km && r.p95_km <= 20_016.0));
     }
 
     #[test]

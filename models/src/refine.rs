@@ -43,12 +43,8 @@ pub struct RefineParams {
 
 impl RefineParams {
     /// The published constants for street view.
-    pub const STREET_VIEW: RefineParams = RefineParams {
-        k: 5,
-        temperature: 1.6,
-        limit_km: Some(1000.0),
-        guess: Guess::Centroid,
-    };
+    pub const STREET_VIEW: RefineParams =
+        RefineParams { k: 5, temperature: 1.6, limit_km: Some(1000.0), guess: Guess::Centroid };
 
     /// What is wrong with the constants, if anything.
     pub fn fault(&self) -> Option<String> {
@@ -56,15 +52,10 @@ impl RefineParams {
             return Some(format!("refine.k is {}, need 1..={MAX_CELLS}", self.k));
         }
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Some(format!(
-                "refine.temperature is {}, need a number above 0",
-                self.temperature
-            ));
+            return Some(format!("refine.temperature is {}, need a number above 0", self.temperature));
         }
         match self.limit_km {
-            Some(km) if km.is_nan() || km <= 0.0 => {
-                Some(format!("refine.limit_km is {km}, need a distance above 0"))
-            }
+            Some(km) if km.is_nan() || km <= 0.0 => Some(format!("refine.limit_km is {km}, need a distance above 0")),
             _ => None,
         }
     }
@@ -103,11 +94,7 @@ pub fn refine(
     embedding: &[f32],
     params: &RefineParams,
 ) -> Candidates {
-    assert_eq!(
-        probabilities.len(),
-        geocells.len(),
-        "one probability per cell"
-    );
+    assert_eq!(probabilities.len(), geocells.len(), "one probability per cell");
     let mut candidates = most_probable(geocells, probabilities, params.k);
     let first_centroid = geocells.cell(candidates[0].cell).centroid;
 
@@ -123,30 +110,18 @@ pub fn refine(
             c.prototype = Some(i);
             c.position = match params.guess {
                 Guess::Centroid => prototypes.get(i).position,
-                Guess::NearestMember => prototypes
-                    .nearest_member(i, embedding)
-                    .unwrap_or_else(|| prototypes.get(i).position),
+                Guess::NearestMember => {
+                    prototypes.nearest_member(i, embedding).unwrap_or_else(|| prototypes.get(i).position)
+                }
             };
         }
     }
-    let nearest = distances
-        .iter()
-        .flatten()
-        .copied()
-        .fold(f32::INFINITY, f32::min);
-    let farthest = distances
-        .iter()
-        .flatten()
-        .copied()
-        .fold(f32::NEG_INFINITY, f32::max);
+    let nearest = distances.iter().flatten().copied().fold(f32::INFINITY, f32::min);
+    let farthest = distances.iter().flatten().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut total = 0.0;
     for (c, d) in candidates.iter_mut().zip(&distances) {
         // Shifted by the nearest distance: the softmax stays the same and cannot underflow as a whole.
-        let shifted = if nearest.is_finite() {
-            d.unwrap_or(farthest) - nearest
-        } else {
-            0.0
-        };
+        let shifted = if nearest.is_finite() { d.unwrap_or(farthest) - nearest } else { 0.0 };
         c.weight = c.probability * (-shifted / params.temperature).exp();
         total += c.weight;
     }
@@ -160,11 +135,7 @@ pub fn refine(
         && candidates[0].position.distance_km(first_centroid) > f64::from(limit)
         && let Some(at) = candidates.iter().position(|c| c.cell == best_cell.cell)
     {
-        candidates[at] = Candidate {
-            position: first_centroid,
-            prototype: None,
-            ..candidates[at]
-        };
+        candidates[at] = Candidate { position: first_centroid, prototype: None, ..candidates[at] };
         candidates[..=at].rotate_right(1);
     }
     candidates
@@ -175,10 +146,7 @@ fn most_probable(geocells: &Geocells, probabilities: &[f32], k: usize) -> Candid
     let k = k.clamp(1, MAX_CELLS);
     let mut best = Candidates::new();
     for (i, &probability) in probabilities.iter().enumerate() {
-        let at = best
-            .iter()
-            .rposition(|c| c.probability >= probability)
-            .map_or(0, |last| last + 1);
+        let at = best.iter().rposition(|c| c.probability >= probability).map_or(0, |last| last + 1);
         if at >= k {
             continue;
         }
@@ -187,16 +155,7 @@ fn most_probable(geocells: &Geocells, probabilities: &[f32], k: usize) -> Candid
         }
         let cell = CellId(i as u32);
         let position = geocells.cells()[i].centroid;
-        let _ = best.insert(
-            at,
-            Candidate {
-                cell,
-                probability,
-                weight: 0.0,
-                position,
-                prototype: None,
-            },
-        );
+        let _ = best.insert(at, Candidate { cell, probability, weight: 0.0, position, prototype: None });
     }
     best
 }
@@ -214,13 +173,7 @@ mod tests {
     }
 
     fn cells(centroids: &[LatLon]) -> Geocells {
-        let cell = |c: &LatLon| Cell {
-            centroid: *c,
-            country: *b"XX",
-            place: "".into(),
-            admin1: "".into(),
-            samples: 1,
-        };
+        let cell = |c: &LatLon| Cell { centroid: *c, country: *b"XX", place: "".into(), admin1: "".into(), samples: 1 };
         Geocells::new(centroids.iter().map(cell).collect(), vec![]).unwrap()
     }
 
@@ -235,89 +188,37 @@ mod tests {
                 place: "",
                 spread_km: 1.0,
                 members: 2,
-                member_rows: vec![
-                    (position.destination(90.0, 3.0), embedding),
-                    (*position, &[9.0, 9.0]),
-                ],
+                member_rows: vec![(position.destination(90.0, 3.0), embedding), (*position, &[9.0, 9.0])],
             });
         }
         Prototypes::from_bytes(w.encode(cells)).unwrap()
     }
 
-    const PARAMS: RefineParams = RefineParams {
-        k: 2,
-        temperature: 1.0,
-        limit_km: None,
-        guess: Guess::Centroid,
-    };
+    const PARAMS: RefineParams = RefineParams { k: 2, temperature: 1.0, limit_km: None, guess: Guess::Centroid };
 
     #[test]
     fn a_near_prototype_overturns_the_classifier() {
         let g = cells(&[at(0.0, 0.0), at(0.0, 5.0), at(50.0, 0.0)]);
         let p = prototypes(
-            &[
-                (0, [4.0, 0.0], at(0.1, 0.0)),
-                (1, [3.0, 0.0], at(0.1, 5.0)),
-                (1, [0.0, 0.0], at(0.2, 5.0)),
-            ],
+            &[(0, [4.0, 0.0], at(0.1, 0.0)), (1, [3.0, 0.0], at(0.1, 5.0)), (1, [0.0, 0.0], at(0.2, 5.0))],
             3,
         );
         let c = refine(&g, &p, &[0.6, 0.3, 0.1], &[0.0, 0.0], &PARAMS);
         // Distances 4 and 0: weights 0.6 e^-4 against 0.3.
         let w = 0.6 * (-4f32).exp();
-        assert_eq!(
-            (c.len(), c[0].cell, c[0].prototype, c[0].position),
-            (2, CellId(1), Some(2), p.get(2).position)
-        );
-        assert!(
-            (c[0].weight - 0.3 / (0.3 + w)).abs() < 1e-5
-                && (c[1].weight - w / (0.3 + w)).abs() < 1e-5
-        );
-        let warm = refine(
-            &g,
-            &p,
-            &[0.6, 0.3, 0.1],
-            &[0.0, 0.0],
-            &RefineParams {
-                temperature: 100.0,
-                ..PARAMS
-            },
-        );
-        assert_eq!(
-            warm[0].cell,
-            CellId(0),
-            "at a high temperature the classifier decides"
-        );
+        assert_eq!((c.len(), c[0].cell, c[0].prototype, c[0].position), (2, CellId(1), Some(2), p.get(2).position));
+        assert!((c[0].weight - 0.3 / (0.3 + w)).abs() < 1e-5 && (c[1].weight - w / (0.3 + w)).abs() < 1e-5);
+        let warm = refine(&g, &p, &[0.6, 0.3, 0.1], &[0.0, 0.0], &RefineParams { temperature: 100.0, ..PARAMS });
+        assert_eq!(warm[0].cell, CellId(0), "at a high temperature the classifier decides");
     }
 
     #[test]
     fn beyond_the_limit_the_first_cells_centroid() {
         let g = cells(&[at(0.0, 0.0), at(0.0, 20.0)]);
-        let p = prototypes(
-            &[
-                (0, [4.0, 0.0], at(0.1, 0.0)),
-                (1, [0.0, 0.0], at(0.2, 20.0)),
-            ],
-            2,
-        );
-        let run = |km: f32| {
-            refine(
-                &g,
-                &p,
-                &[0.6, 0.4],
-                &[0.0, 0.0],
-                &RefineParams {
-                    limit_km: Some(km),
-                    ..PARAMS
-                },
-            )
-        };
+        let p = prototypes(&[(0, [4.0, 0.0], at(0.1, 0.0)), (1, [0.0, 0.0], at(0.2, 20.0))], 2);
+        let run = |km: f32| refine(&g, &p, &[0.6, 0.4], &[0.0, 0.0], &RefineParams { limit_km: Some(km), ..PARAMS });
         let c = run(1000.0);
-        assert_eq!(
-            (c[0].cell, c[0].position, c[0].prototype),
-            (CellId(0), at(0.0, 0.0), None),
-            "2,224 km is too far"
-        );
+        assert_eq!((c[0].cell, c[0].position, c[0].prototype), (CellId(0), at(0.0, 0.0), None), "2,224 km is too far");
         assert_eq!((c[1].cell, c[1].prototype), (CellId(1), Some(1)));
         assert_eq!(run(3000.0)[0].cell, CellId(1));
     }
@@ -326,16 +227,7 @@ mod tests {
     fn the_nearest_member_is_the_guess_when_asked() {
         let g = cells(&[at(0.0, 0.0)]);
         let p = prototypes(&[(0, [1.0, 0.0], at(1.0, 1.0))], 1);
-        let c = refine(
-            &g,
-            &p,
-            &[1.0],
-            &[1.0, 0.1],
-            &RefineParams {
-                guess: Guess::NearestMember,
-                ..PARAMS
-            },
-        );
+        let c = refine(&g, &p, &[1.0], &[1.0, 0.1], &RefineParams { guess: Guess::NearestMember, ..PARAMS });
         assert!((c[0].position.distance_km(at(1.0, 1.0)) - 3.0).abs() < 0.01);
     }
 
@@ -343,114 +235,58 @@ mod tests {
     fn cells_without_prototypes_answer_with_their_centroid() {
         let g = cells(&[at(10.0, 10.0), at(20.0, 20.0)]);
         let c = refine(&g, &prototypes(&[], 2), &[0.3, 0.7], &[0.0, 0.0], &PARAMS);
-        assert_eq!(
-            (c[0].cell, c[0].position, c[0].prototype),
-            (CellId(1), at(20.0, 20.0), None)
-        );
+        assert_eq!((c[0].cell, c[0].position, c[0].prototype), (CellId(1), at(20.0, 20.0), None));
         assert!((c[0].weight - 0.7).abs() < 1e-6);
         // One cell with, one without: both count as equally far, so the probabilities decide.
-        let c = refine(
-            &g,
-            &prototypes(&[(0, [5.0, 5.0], at(10.1, 10.0))], 2),
-            &[0.3, 0.7],
-            &[0.0, 0.0],
-            &PARAMS,
-        );
+        let c = refine(&g, &prototypes(&[(0, [5.0, 5.0], at(10.1, 10.0))], 2), &[0.3, 0.7], &[0.0, 0.0], &PARAMS);
         assert_eq!(c[0].cell, CellId(1));
     }
 
     #[test]
     fn far_embeddings_do_not_underflow() {
         let g = cells(&[at(0.0, 0.0), at(0.0, 1.0)]);
-        let p = prototypes(
-            &[
-                (0, [4000.0, 0.0], at(0.1, 0.0)),
-                (1, [-4001.0, 0.0], at(0.1, 1.0)),
-            ],
-            2,
-        );
-        let c = refine(
-            &g,
-            &p,
-            &[0.5, 0.5],
-            &[0.0, 0.0],
-            &RefineParams {
-                temperature: 0.1,
-                ..PARAMS
-            },
-        );
+        let p = prototypes(&[(0, [4000.0, 0.0], at(0.1, 0.0)), (1, [-4001.0, 0.0], at(0.1, 1.0))], 2);
+        let c = refine(&g, &p, &[0.5, 0.5], &[0.0, 0.0], &RefineParams { temperature: 0.1, ..PARAMS });
         assert!(c[0].cell == CellId(0) && c[0].weight > 0.99);
     }
 
     /// The formula of the method, word for word, with sorting and f64.
-    fn transcription(
-        g: &Geocells,
-        p: &Prototypes,
-        prob: &[f32],
-        e: &[f32],
-        r: &RefineParams,
-    ) -> LatLon {
+    fn transcription(g: &Geocells, p: &Prototypes, prob: &[f32], e: &[f32], r: &RefineParams) -> LatLon {
         let mut order: Vec<usize> = (0..prob.len()).collect();
         order.sort_by(|a, b| prob[*b].total_cmp(&prob[*a]));
         order.truncate(r.k);
         let logit = |j: u32| {
-            -p.get(j)
-                .embedding()
-                .zip(e)
-                .map(|(a, b)| (f64::from(a) - f64::from(*b)).powi(2))
-                .sum::<f64>()
-                .sqrt()
+            -p.get(j).embedding().zip(e).map(|(a, b)| (f64::from(a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
         };
         let best: Vec<(u32, f64)> = order
             .iter()
-            .map(|&c| {
-                p.range(CellId(c as u32))
-                    .map(|j| (j, logit(j)))
-                    .max_by(|a, b| a.1.total_cmp(&b.1))
-                    .unwrap()
-            })
+            .map(|&c| p.range(CellId(c as u32)).map(|j| (j, logit(j))).max_by(|a, b| a.1.total_cmp(&b.1)).unwrap())
             .collect();
-        let z: f64 = best
-            .iter()
-            .map(|(_, l)| (l / f64::from(r.temperature)).exp())
-            .sum();
-        let score =
-            |k: usize| f64::from(prob[order[k]]) * (best[k].1 / f64::from(r.temperature)).exp() / z;
-        let k = (0..order.len())
-            .max_by(|a, b| score(*a).total_cmp(&score(*b)))
-            .unwrap();
+        let z: f64 = best.iter().map(|(_, l)| (l / f64::from(r.temperature)).exp()).sum();
+        let score = |k: usize| f64::from(prob[order[k]]) * (best[k].1 / f64::from(r.temperature)).exp() / z;
+        let k = (0..order.len()).max_by(|a, b| score(*a).total_cmp(&score(*b))).unwrap();
         let found = p.get(best[k].0).position;
         let home = g.cells()[order[0]].centroid;
-        if r.limit_km
-            .is_some_and(|km| found.distance_km(home) > f64::from(km))
-        {
-            home
-        } else {
-            found
-        }
+        if r.limit_km.is_some_and(|km| found.distance_km(home) > f64::from(km)) { home } else { found }
     }
 
     #[test]
     fn agrees_with_a_plain_transcription() {
         let mut state = 7u64;
         let mut chance = move || {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 40) as f32 / (1u64 << 24) as f32
         };
         let mut beyond = 0;
         for _ in 0..300 {
             let n = 12;
-            let centroids: Vec<LatLon> = (0..n)
-                .map(|_| at(f64::from(chance() * 40.0), f64::from(chance() * 40.0)))
-                .collect();
+            let centroids: Vec<LatLon> =
+                (0..n).map(|_| at(f64::from(chance() * 40.0), f64::from(chance() * 40.0))).collect();
             let g = cells(&centroids);
             let rows: Vec<_> = (0..60)
                 .map(|i| {
                     let cell = i % n as u32;
-                    let position =
-                        centroids[cell as usize].destination(f64::from(chance() * 360.0), 40.0);
+                    let position = centroids[cell as usize].destination(f64::from(chance() * 360.0), 40.0);
                     (cell, [chance() * 4.0, chance() * 4.0], position)
                 })
                 .collect();
@@ -459,19 +295,11 @@ mod tests {
             let sum: f32 = prob.iter().sum();
             prob.iter_mut().for_each(|v| *v /= sum);
             let e = [chance() * 4.0, chance() * 4.0];
-            let r = RefineParams {
-                k: 5,
-                temperature: 0.4,
-                limit_km: Some(1000.0),
-                guess: Guess::Centroid,
-            };
+            let r = RefineParams { k: 5, temperature: 0.4, limit_km: Some(1000.0), guess: Guess::Centroid };
             let c = refine(&g, &p, &prob, &e, &r);
             assert_eq!(c[0].position, transcription(&g, &p, &prob, &e, &r));
             beyond += usize::from(c[0].prototype.is_none());
         }
-        assert!(
-            (30..270).contains(&beyond),
-            "both branches were met: {beyond} of 300 beyond the limit"
-        );
+        assert!((30..270).contains(&beyond), "both branches were met: {beyond} of 300 beyond the limit");
     }
 }

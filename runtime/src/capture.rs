@@ -89,7 +89,9 @@ impl Capture {
         (panorama.time, panorama.truth) = (epoch.time, epoch.truth);
         for (i, slot) in self.slots.iter_mut().enumerate() {
             panorama.alive[i] = false;
-            let Some(camera) = &mut slot.camera else { continue };
+            let Some(camera) = &mut slot.camera else {
+                continue;
+            };
             if slot.pause > 0 {
                 slot.pause -= 1;
                 continue;
@@ -103,7 +105,9 @@ impl Capture {
                 }
                 outcome => {
                     match outcome {
-                        Ok(()) => told(&format!("{} camera: the picture is blank; check lens and cable", camera.name())),
+                        Ok(()) => {
+                            told(&format!("{} camera: the picture is blank; check lens and cable", camera.name()))
+                        }
                         Err(e) => told(&e.to_string()),
                     }
                     slot.count.failures += 1;

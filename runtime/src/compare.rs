@@ -128,8 +128,12 @@ impl Compare {
     }
 
     fn verdict_now(&self, gnss: Option<&GnssFix>, tracked: Option<&Tracked>, distance_km: Option<f64>) -> Verdict {
-        let Some(gnss) = gnss else { return Verdict::GpsAbsent };
-        let (Some(tracked), Some(distance_km)) = (tracked, distance_km) else { return Verdict::VisionUnsure };
+        let Some(gnss) = gnss else {
+            return Verdict::GpsAbsent;
+        };
+        let (Some(tracked), Some(distance_km)) = (tracked, distance_km) else {
+            return Verdict::VisionUnsure;
+        };
         if tracked.radius.p95_km > UNSURE_P95_KM {
             return Verdict::VisionUnsure;
         }

@@ -62,7 +62,7 @@ pub struct Encoder {
     shift: [f32; 3],
     dims: usize,
     resizer: Resizer,
-    square: Image<'static>,
+    square: Vec<u8>,
 }
 
 impl Encoder {
@@ -79,7 +79,7 @@ impl Encoder {
             shift: std::array::from_fn(|c| -input.mean[c] / input.std[c]),
             dims,
             resizer: Resizer::new(),
-            square: Image::new(input.size, input.size, PixelType::U8x3),
+            square: vec![0; 3 * (input.size * input.size) as usize],
         })
     }
 
@@ -114,15 +114,17 @@ impl Encoder {
         }
         self.warm_up(out.views)?;
         let Encoder { plans, resizer, square, gain, shift, size, dims, .. } = self;
-        let Some(ready) = &mut plans[out.views - 1] else { return Ok(()) };
+        let Some(ready) = &mut plans[out.views - 1] else {
+            return Ok(());
+        };
         // The input is ours again once the last run is over; a clone of this encoder may still hold it.
         let input = Arc::make_mut(&mut ready.input);
         let mut view = input.try_as_plain_ram_mut().map_err(|e| run_error(&e))?;
         let numbers = view.as_slice_mut::<f32>().map_err(|e| run_error(&e))?;
         let plane = (*size * *size) as usize;
         for (frame, target) in panorama.views().zip(numbers.chunks_exact_mut(3 * plane)) {
-            centre_square(frame, resizer, square).map_err(|e| run_error(&e))?;
-            for (i, pixel) in square.buffer().chunks_exact(3).enumerate() {
+            centre_square(frame, resizer, *size, square).map_err(|e| run_error(&e))?;
+            for (i, pixel) in square.chunks_exact(3).enumerate() {
                 for c in 0..3 {
                     target[c * plane + i] = f32::from(pixel[c]) * gain[c] + shift[c];
                 }
@@ -147,17 +149,21 @@ fn run_error(e: &impl std::fmt::Display) -> GraphError {
     GraphError::Run { file: ENCODER, cause: e.to_string() }
 }
 
-/// The largest square in the middle of a frame, at the size of `square` (bicubic, as CLIP does).
-fn centre_square(frame: &Frame, resizer: &mut Resizer, square: &mut Image<'_>) -> Result<(), String> {
-    if (frame.width, frame.height) == (square.width(), square.height()) {
-        square.buffer_mut().copy_from_slice(&frame.rgb);
+/// The largest square in the middle of a frame, resized to `size` pixels a side (bicubic, as CLIP does).
+fn centre_square(frame: &Frame, resizer: &mut Resizer, size: u32, square: &mut [u8]) -> Result<(), String> {
+    if (frame.width, frame.height) == (size, size) {
+        square.copy_from_slice(&frame.rgb);
         return Ok(());
     }
     let side = f64::from(frame.width.min(frame.height));
-    let (left, top) = ((f64::from(frame.width) - side) / 2.0, (f64::from(frame.height) - side) / 2.0);
-    let source = ImageRef::new(frame.width, frame.height, &frame.rgb, PixelType::U8x3).map_err(|e| e.to_string())?;
+    let left = (f64::from(frame.width) - side) / 2.0;
+    let top = (f64::from(frame.height) - side) / 2.0;
+    let rgb = PixelType::U8x3;
+    let source = ImageRef::new(frame.width, frame.height, &frame.rgb, rgb).map_err(|e| e.to_string())?;
+    let mut target = Image::from_slice_u8(size, size, square, rgb).map_err(|e| e.to_string())?;
     let bicubic = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    resizer.resize(&source, square, &bicubic.crop(left, top, side, side)).map_err(|e| e.to_string())
+    let options = bicubic.crop(left, top, side, side);
+    resizer.resize(&source, &mut target, &options).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -176,9 +182,9 @@ mod tests {
         let wide = frame(64, 32, |x, _| if (16..48).contains(&x) { [0, 200, 0] } else { [255, 0, 0] });
         let tall = frame(20, 60, |_, y| if (20..40).contains(&y) { [0, 200, 0] } else { [255, 0, 0] });
         for picture in [wide, tall] {
-            let mut square = Image::new(16, 16, PixelType::U8x3);
-            centre_square(&picture, &mut Resizer::new(), &mut square).unwrap();
-            let inner = square.buffer().chunks_exact(3).enumerate().filter(|(i, _)| (3..13).contains(&(i % 16)));
+            let mut square = vec![0; 3 * 16 * 16];
+            centre_square(&picture, &mut Resizer::new(), 16, &mut square).unwrap();
+            let inner = square.chunks_exact(3).enumerate().filter(|(i, _)| (3..13).contains(&(i % 16)));
             for (i, p) in inner.filter(|(i, _)| (3..13).contains(&(i / 16))) {
                 assert!(p[0] < 12 && (190..=210).contains(&p[1]), "{p:?} at {i}");
             }

@@ -19,6 +19,9 @@ pub mod locate;
 pub mod pictures;
 pub mod report;
 pub mod supervise;
+#[cfg(test)]
+#[path = "../tests/support/tiny.rs"]
+mod tiny;
 pub mod track;
 
 use homing_models::{Bundle, Geocells, Prototypes, TaskList};

@@ -76,10 +76,8 @@ impl Locator {
         let tasks = manifest.tasks.clone();
         let regressions = tasks.regressions.iter().map(|r| (r.name.clone(), 1));
         let classifications = tasks.classifications.iter().map(|c| (c.name.clone(), c.classes.len()));
-        let outputs: Vec<(String, usize)> = std::iter::once(("cells".to_owned(), manifest.cells))
-            .chain(regressions)
-            .chain(classifications)
-            .collect();
+        let outputs: Vec<(String, usize)> =
+            std::iter::once(("cells".to_owned(), manifest.cells)).chain(regressions).chain(classifications).collect();
         let graph = Graph::parse(HEADS, onnx)?;
         let expected: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
         if graph.outputs != expected {
@@ -159,7 +157,9 @@ impl Locator {
     pub fn place(&self, candidate: &homing_models::Candidate) -> Place<'_> {
         let cell = self.geocells.cell(candidate.cell);
         let town = candidate.prototype.map_or(cell.place.as_str(), |p| self.prototypes.get(p).place);
-        Place { town, region: &cell.admin1, country: cell.country_code() }
+        // The region is known of the cell's own town only.
+        let region = if town == cell.place { cell.admin1.as_str() } else { "" };
+        Place { town, region, country: cell.country_code() }
     }
 }
 

@@ -91,7 +91,9 @@ pub fn read(path: &Path) -> Result<Frame, PictureError> {
 /// # Errors
 /// When there are none or more than four.
 pub fn named(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, PictureError> {
-    let [dir] = arguments else { return at_most_four(arguments.to_vec(), "the command line") };
+    let [dir] = arguments else {
+        return at_most_four(arguments.to_vec(), "the command line");
+    };
     if !dir.is_dir() {
         return Ok(arguments.to_vec());
     }
@@ -113,7 +115,9 @@ fn at_most_four(files: Vec<PathBuf>, of: &str) -> Result<Vec<PathBuf>, PictureEr
     match files.len() {
         1..=MAX_VIEWS => Ok(files),
         0 => Err(PictureError::Count(format!("{of} has no .jpg, .jpeg or .png picture; name one to four"))),
-        n => Err(PictureError::Count(format!("{of} has {n} pictures; a panorama has one to four: front right back left"))),
+        n => Err(PictureError::Count(format!(
+            "{of} has {n} pictures; a panorama has one to four: front right back left"
+        ))),
     }
 }
 

@@ -17,6 +17,8 @@ const CANDIDATES: usize = 5;
 const MAX_SPEED_KM_H: f64 = 130.0;
 /// How much an estimate counts that is one fix older.
 const FADING: f64 = 0.85;
+/// No place is farther away.
+const HALF_WAY_ROUND_KM: f32 = 20_015.0;
 /// Two candidates cannot be told apart below this distance.
 const RESOLUTION_KM: f64 = 15.0;
 
@@ -90,7 +92,8 @@ impl Track {
         let newest = estimate.radius;
         // Where the newest estimate and the consensus differ, both lie inside.
         let apart = position.distance_km(estimate.position()) as f32;
-        let radius = Radius { p50_km: newest.p50_km, p95_km: newest.p95_km.max(apart + newest.p50_km) };
+        let radius =
+            Radius { p50_km: newest.p50_km, p95_km: newest.p95_km.max((apart + newest.p50_km).min(HALF_WAY_ROUND_KM)) };
         Tracked { position, radius, candidate, support }
     }
 

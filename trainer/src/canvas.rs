@@ -10,8 +10,8 @@ use embedded_graphics::pixelcolor::BinaryColor;
 use embedded_graphics::prelude::*;
 use embedded_graphics::text::{Baseline, Text};
 use image::{Rgb, RgbImage};
-use plotters::backend::{BackendColor, BackendCoord, BackendTextStyle, DrawingBackend, DrawingErrorKind};
-use plotters::style::text_anchor::{HPos, VPos};
+use plotters_backend::text_anchor::{HPos, VPos};
+use plotters_backend::{BackendColor, BackendCoord, BackendTextStyle, DrawingBackend, DrawingErrorKind};
 
 /// An image that plotters draws on: `Canvas(&mut image).into_drawing_area()`.
 pub struct Canvas<'i>(pub &'i mut RgbImage);
@@ -79,11 +79,6 @@ pub fn write(image: &mut RgbImage, text: &str, x: i32, y: i32, size: f64, colour
     for p in lit_pixels(text, font(size)) {
         blend(image, x + p.x, y + p.y, colour, 1.0);
     }
-}
-
-/// Width in pixels of text of a size.
-pub fn text_width(text: &str, size: f64) -> u32 {
-    text_size(text, font(size)).0
 }
 
 fn blend(image: &mut RgbImage, x: i32, y: i32, colour: [u8; 3], alpha: f64) {
@@ -164,7 +159,9 @@ mod tests {
         let inked: Vec<(u32, u32)> =
             image.enumerate_pixels().filter(|(_, _, p)| p.0 == [255, 0, 0]).map(|(x, y, _)| (x, y)).collect();
         assert!(inked.len() > 20);
-        assert!(inked.iter().all(|&(x, y)| (10..10 + text_width("Łódź", 14.0)).contains(&x) && (5..19).contains(&y)));
+        assert!(
+            inked.iter().all(|&(x, y)| (10..10 + text_size("Łódź", font(14.0)).0).contains(&x) && (5..19).contains(&y))
+        );
         // Outside the image nothing happens.
         write(&mut image, "far away", -500, 90, 14.0, [1, 2, 3]);
     }

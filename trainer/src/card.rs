@@ -39,9 +39,7 @@ pub fn card(manifest: &Manifest) -> String {
         row(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
     text.push_str("\n## Measured figures\n\nOf the int8 graphs in this bundle. Shares in per cent of the sites.\n");
-    for (name, evaluation) in &manifest.figures {
-        holdout(&mut text, name, evaluation);
-    }
+    text.push_str(&tables(manifest));
     if manifest.figures.is_empty() {
         text.push_str("\nNone yet.\n");
     }
@@ -52,7 +50,15 @@ pub fn card(manifest: &Manifest) -> String {
     text
 }
 
-fn holdout(text: &mut String, name: &str, evaluation: &Evaluation) {
+/// The tables of all hold-outs of a bundle, in Markdown.
+pub fn tables(manifest: &Manifest) -> String {
+    manifest.figures.iter().map(|(name, evaluation)| table(name, evaluation)).collect()
+}
+
+/// The tables of one hold-out, in Markdown.
+pub fn table(name: &str, evaluation: &Evaluation) -> String {
+    let mut text = String::new();
+    let text = &mut text;
     let what = match name {
         "random" => "Sites drawn at random around known towns",
         "towns" => "Towns never seen in training",
@@ -81,6 +87,7 @@ fn holdout(text: &mut String, name: &str, evaluation: &Evaluation) {
             let _ = writeln!(text, "| {task} | {value:.2} |");
         }
     }
+    std::mem::take(text)
 }
 
 fn figures_row(text: &mut String, what: &str, figures: &Figures) {

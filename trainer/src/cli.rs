@@ -7,6 +7,12 @@ use crate::commands;
 /// Makes models for homing: geocells, training, prototypes, bundles
 #[derive(Clone, Debug, Parser)]
 #[command(name = "homing-trainer", version)]
+#[cfg_attr(
+    not(feature = "torch"),
+    command(
+        after_help = "This build has no libtorch: `train`, `prototypes`, `export` and `eval` need --features torch."
+    )
+)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -16,6 +22,18 @@ pub struct Arguments {
 enum Command {
     /// Divide the sites of a recipe into geocells and draw them
     Geocells(commands::geocells::Arguments),
+    /// Train a model: geocells, training, prototypes, export, evaluation, card. Goes on where an earlier run stopped
+    #[cfg(feature = "torch")]
+    Train(commands::train::Arguments),
+    /// Make the prototypes of a trained network and choose the constants of the refinement
+    #[cfg(feature = "torch")]
+    Prototypes(commands::prototypes::Arguments),
+    /// Make a bundle of a finished run
+    #[cfg(feature = "torch")]
+    Export(commands::export::Arguments),
+    /// Measure a finished run, in floats and as a device would run it
+    #[cfg(feature = "torch")]
+    Eval(commands::eval::Arguments),
     /// Look at the simulated planet
     #[command(subcommand)]
     Planet(PlanetCommand),
@@ -34,6 +52,14 @@ enum PlanetCommand {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.command {
         Command::Geocells(arguments) => commands::geocells::run(arguments),
+        #[cfg(feature = "torch")]
+        Command::Train(arguments) => commands::train::run(arguments),
+        #[cfg(feature = "torch")]
+        Command::Prototypes(arguments) => commands::prototypes::run(arguments),
+        #[cfg(feature = "torch")]
+        Command::Export(arguments) => commands::export::run(arguments),
+        #[cfg(feature = "torch")]
+        Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Planet(PlanetCommand::Sheet(arguments)) => commands::sheet::run(arguments),
     }
 }

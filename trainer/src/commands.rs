@@ -1,7 +1,17 @@
 //! The commands of `homing-trainer`, one file each.
 
+#[cfg(feature = "torch")]
+pub mod eval;
+#[cfg(feature = "torch")]
+pub mod export;
 pub mod geocells;
+#[cfg(feature = "torch")]
+pub mod prototypes;
+#[cfg(feature = "torch")]
+pub mod run_options;
 pub mod sheet;
+#[cfg(feature = "torch")]
+pub mod train;
 
 use std::path::Path;
 
@@ -12,13 +22,13 @@ use anyhow::Context;
 /// # Errors
 /// When the folder cannot be made or the file not be written.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let partial = path.with_extension("partial");
     let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        file.persist(path)?;
-        Ok(())
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&partial, bytes)?;
+        std::fs::rename(&partial, path)
     };
     write().with_context(|| format!("cannot write {}; choose another place with --out", path.display()))
 }

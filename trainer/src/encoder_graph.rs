@@ -172,8 +172,7 @@ impl Builder<'_> {
     /// the same sum as concatenating it, without arithmetic on the unknown number of views.
     fn embed(&mut self, grid: &str, d: usize, tokens: usize) -> Result<String, GraphError> {
         let path = "vision_model.embeddings";
-        let mut table =
-            self.weight(&format!("{path}.position_embedding.weight"), &[tokens, d])?.data.clone();
+        let mut table = self.weight(&format!("{path}.position_embedding.weight"), &[tokens, d])?.data.clone();
         let class = self.weight(&format!("{path}.class_embedding"), &[d])?;
         table.iter_mut().zip(&class.data).for_each(|(position, class)| *position += class);
 

@@ -9,11 +9,8 @@ use crate::recipe::StemLayer::{Conv, Residual};
 use crate::reference;
 
 fn small(stem: bool) -> Tower {
-    let layers = vec![
-        Conv { out: 8, kernel: 6, stride: 4 },
-        Residual { channels: 8 },
-        Conv { out: 24, kernel: 3, stride: 2 },
-    ];
+    let layers =
+        vec![Conv { out: 8, kernel: 6, stride: 4 }, Residual { channels: 8 }, Conv { out: 24, kernel: 3, stride: 2 }];
     Tower {
         image_px: 32,
         patch_px: (!stem).then_some(8),

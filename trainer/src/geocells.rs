@@ -77,8 +77,7 @@ pub fn divide(samples: &[Sample], recipe: &GeocellRecipe) -> Result<Division, Fo
         })
         .collect();
 
-    let mut cells: Vec<(Cell, Vec<u32>)> =
-        groups.into_iter().flatten().map(|group| finish(group, samples)).collect();
+    let mut cells: Vec<(Cell, Vec<u32>)> = groups.into_iter().flatten().map(|group| finish(group, samples)).collect();
     let key = |(cell, members): &(Cell, Vec<u32>)| (cell.country, cell.admin1.clone(), cell.place.clone(), members[0]);
     cells.sort_by_cached_key(key);
 

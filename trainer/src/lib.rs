@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod canvas;
+pub mod card;
 pub mod cli;
 pub mod cluster;
 pub mod commands;

@@ -172,7 +172,7 @@ impl<'p> Walk<'p> {
         let radius = listed.map_or(2.0 * core, |chord| 4.0 * chord).max(1e-14).min(self.bound);
         let within = self.tree.query(&self.units[point as usize]).within::<SquaredEuclidean<f64>>(radius);
         for near in within.unsorted().execute() {
-            let other = near.item as u32;
+            let other = near.item;
             if self.place[other as usize] == UNVISITED && listed.is_none_or(|chord| near.distance > chord) {
                 self.offer(point, other, near.distance.max(core));
             }

@@ -23,8 +23,7 @@ pub fn curves(title: &str, value_name: &str, series: &[Series]) -> anyhow::Resul
     let finite = |&&(x, y): &&(f64, f64)| x.is_finite() && y.is_finite();
     let points = || series.iter().flat_map(|s| &s.points).filter(finite);
     let last = points().map(|p| p.0).fold(f64::NEG_INFINITY, f64::max);
-    let (low, high) =
-        points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p.1), high.max(p.1)));
+    let (low, high) = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p.1), high.max(p.1)));
     anyhow::ensure!(low <= high, "no finite value to draw");
     let margin = (0.05 * (high - low)).max(1e-9);
 
@@ -70,7 +69,10 @@ mod tests {
     #[test]
     fn curves_are_drawn_and_gaps_do_no_harm() {
         let series = [
-            Series { name: "training".into(), points: (0..100).map(|i| (f64::from(i), 5.0 / f64::from(i + 1))).collect() },
+            Series {
+                name: "training".into(),
+                points: (0..100).map(|i| (f64::from(i), 5.0 / f64::from(i + 1))).collect(),
+            },
             Series { name: "validation".into(), points: vec![(0.0, f64::NAN), (50.0, 3.0), (99.0, 1.0)] },
         ];
         let image = curves("Loss", "cross entropy", &series).unwrap();

@@ -161,9 +161,9 @@ fn conv(x: &[f32], side: usize, weight: &Tensor, bias: &[f32], stride: usize, pa
     let [out, channels, k, _] = weight.shape[..] else { panic!("a convolution has four sizes") };
     let to = (side + 2 * pad - k) / stride + 1;
     let mut y = Vec::with_capacity(out * to * to);
-    for o in 0..out {
+    for (o, bias) in bias.iter().enumerate().take(out) {
         for (row, column) in (0..to * to).map(|p| (p / to, p % to)) {
-            let mut sum = bias[o];
+            let mut sum = *bias;
             for (c, i, j) in (0..channels * k * k).map(|n| (n / (k * k), n / k % k, n % k)) {
                 let (r, s) = (row * stride + i, column * stride + j);
                 if (pad..side + pad).contains(&r) && (pad..side + pad).contains(&s) {

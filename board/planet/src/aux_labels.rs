@@ -72,22 +72,10 @@ mod tests {
             let site = planet.site(Split::Random, 5, i);
             let labels = planet.aux_labels(&site);
             assert_eq!(Some(labels.country), planet.country_at(site.position));
-            assert!(
-                labels.month < 12
-                    && labels.population_km2 >= 0.0
-                    && labels.precipitation_mm_day >= 0.0
-            );
+            assert!(labels.month < 12 && labels.population_km2 >= 0.0 && labels.precipitation_mm_day >= 0.0);
             assert!(labels.temperature_range_c >= 0.0 && labels.precipitation_range_mm_day >= 0.0);
-            assert!(
-                (-450.0..6000.0).contains(&labels.elevation_m),
-                "{}",
-                labels.elevation_m
-            );
-            assert!(
-                (-35.0..40.0).contains(&labels.temperature_c),
-                "{}",
-                labels.temperature_c
-            );
+            assert!((-450.0..6000.0).contains(&labels.elevation_m), "{}", labels.elevation_m);
+            assert!((-35.0..40.0).contains(&labels.temperature_c), "{}", labels.temperature_c);
             assert!(!labels.town.is_empty() && !labels.admin2.is_empty());
         }
     }

@@ -71,8 +71,8 @@ impl Camera {
         Camera {
             pitch_deg: 1.5 * rng.normal(),
             roll_deg: 1.2 * rng.normal(),
-            exposure: (0.12 * rng.normal()).exp(),
-            white_balance: [1.0 + 0.035 * rng.normal(), 1.0 + 0.035 * rng.normal()],
+            exposure: (0.07 * rng.normal()).exp(),
+            white_balance: [1.0 + 0.02 * rng.normal(), 1.0 + 0.02 * rng.normal()],
             faults: Faults { motion: if smear { rng.f32() } else { 0.0 }, ..Faults::default() },
             seed,
             ..Camera::level(size_px)
@@ -112,7 +112,8 @@ fn expose(canvas: &Canvas, camera: &Camera, seed: u32, rain: f32, rgb: &mut [u8]
     let (sin, cos) = camera.roll_deg.to_radians().sin_cos();
     let faults = camera.faults;
     let smear = (faults.motion * 0.09 * s) as usize;
-    let gain = [camera.exposure * camera.white_balance[0], camera.exposure, camera.exposure * camera.white_balance[1]];
+    let exposure = camera.exposure * automatic_gain(canvas);
+    let gain = [exposure * camera.white_balance[0], exposure, exposure * camera.white_balance[1]];
     let blobs = blobs(camera, seed, rain);
     let glare_at = (0.2 + 0.6 * grain(1, 2, seed), 0.1 + 0.3 * grain(3, 4, seed));
     for y in 0..size {
@@ -141,6 +142,14 @@ fn expose(canvas: &Canvas, camera: &Camera, seed: u32, rain: f32, rgb: &mut [u8]
             }
         }
     }
+}
+
+/// Automatic exposure: brings a picture most of the way to a middling brightness, within the sensor's reach.
+fn automatic_gain(canvas: &Canvas) -> f32 {
+    const MIDDLE: f32 = 0.45;
+    let sum: f32 = canvas.pixels.iter().map(|p| (p[0] + p[1] + p[2]) / 3.0).sum();
+    let mean = sum / canvas.pixels.len() as f32;
+    (MIDDLE / mean.max(0.01)).powf(0.75).clamp(0.6, 2.2)
 }
 
 /// Bilinear sample, clamped at the rim.

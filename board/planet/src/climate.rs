@@ -66,42 +66,42 @@ const CURRENTS: [Bump; 23] = [
 
 /// Wet and dry places: latitude, longitude, their spreads, factors' logarithms in local summer and winter.
 const MONSOONS: [Bump; 36] = [
-    Bump(21.0, 88.0, 7.0, 11.0, 1.3, -0.9),   // the Indian monsoon
-    Bump(16.0, 73.5, 6.0, 2.0, 1.3, -1.6),    // Western Ghats
-    Bump(27.5, 79.0, 3.5, 6.0, 1.9, 0.8),     // and of the Ganges
-    Bump(26.0, 67.5, 5.0, 5.0, -1.8, -1.0),   // Thar
-    Bump(21.0, 106.0, 4.0, 5.0, 0.7, 0.4),    // the summers of Tonkin
-    Bump(39.0, 115.5, 4.0, 5.0, 0.6, -0.4),   // and of northern China
-    Bump(36.0, 125.0, 9.0, 14.0, 0.7, -0.9),  // the East Asian monsoon
-    Bump(53.0, 110.0, 7.0, 25.0, 0.1, -1.4),  // the Siberian high
-    Bump(42.0, 100.0, 6.0, 15.0, -0.9, -1.2), // Gobi
-    Bump(42.0, 62.0, 6.0, 12.0, -1.6, -0.3),  // Turan
-    Bump(37.5, 16.0, 5.0, 22.0, -1.9, 0.3),   // summers of the Mediterranean
-    Bump(33.0, 46.0, 6.0, 7.0, -2.6, -0.2),   // summers of Iran and Iraq
-    Bump(24.5, 12.0, 4.5, 30.0, -2.8, -2.6),  // Sahara
-    Bump(24.0, 48.0, 7.0, 9.0, -2.8, -1.4),   // Arabia
-    Bump(6.0, 46.0, 7.0, 4.5, -1.6, -1.4),    // Horn of Africa
-    Bump(36.0, -120.0, 7.0, 5.0, -2.2, 0.5),  // summers of California
-    Bump(46.0, -123.0, 4.0, 4.0, -0.6, 0.9),  // and of the Pacific Northwest
-    Bump(33.0, -112.0, 4.0, 4.0, -1.4, -1.0), // Sonora
-    Bump(40.0, -107.0, 7.0, 5.0, -0.6, -0.8), // behind the Rocky Mountains
-    Bump(31.0, -85.0, 6.0, 10.0, 0.5, 0.7),   // the Gulf's moisture
-    Bump(-17.0, -75.0, 9.0, 3.0, -3.2, -3.2), // Atacama
-    Bump(-33.0, -71.5, 4.0, 2.5, -2.2, 0.5),  // summers of Chile
-    Bump(-2.0, -64.0, 7.0, 9.0, 0.9, 0.9),    // Amazon
-    Bump(-20.0, -46.5, 6.0, 6.0, 1.0, 0.7),   // South Atlantic convergence
-    Bump(-8.0, -39.0, 4.0, 3.0, -1.1, -1.0),  // Caatinga
-    Bump(-23.0, 13.5, 6.0, 2.0, -2.8, -2.8),  // Namib
-    Bump(-33.5, 18.5, 3.0, 3.0, -1.6, 0.5),   // summers of the Cape
+    Bump(21.0, 88.0, 7.0, 11.0, 1.3, -0.9),    // the Indian monsoon
+    Bump(16.0, 73.5, 6.0, 2.0, 1.3, -1.6),     // Western Ghats
+    Bump(27.5, 79.0, 3.5, 6.0, 1.9, 0.8),      // and of the Ganges
+    Bump(26.0, 67.5, 5.0, 5.0, -1.8, -1.0),    // Thar
+    Bump(21.0, 106.0, 4.0, 5.0, 0.7, 0.4),     // the summers of Tonkin
+    Bump(39.0, 115.5, 4.0, 5.0, 0.6, -0.4),    // and of northern China
+    Bump(36.0, 125.0, 9.0, 14.0, 0.7, -0.9),   // the East Asian monsoon
+    Bump(53.0, 110.0, 7.0, 25.0, 0.1, -1.4),   // the Siberian high
+    Bump(42.0, 100.0, 6.0, 15.0, -0.9, -1.2),  // Gobi
+    Bump(42.0, 62.0, 6.0, 12.0, -1.6, -0.3),   // Turan
+    Bump(37.5, 16.0, 5.0, 22.0, -1.9, 0.3),    // summers of the Mediterranean
+    Bump(33.0, 46.0, 6.0, 7.0, -2.6, -0.2),    // summers of Iran and Iraq
+    Bump(24.5, 12.0, 4.5, 30.0, -2.8, -2.6),   // Sahara
+    Bump(24.0, 48.0, 7.0, 9.0, -2.8, -1.4),    // Arabia
+    Bump(6.0, 46.0, 7.0, 4.5, -1.6, -1.4),     // Horn of Africa
+    Bump(36.0, -120.0, 7.0, 5.0, -2.2, 0.5),   // summers of California
+    Bump(46.0, -123.0, 4.0, 4.0, -0.6, 0.9),   // and of the Pacific Northwest
+    Bump(33.0, -112.0, 4.0, 4.0, -1.4, -1.0),  // Sonora
+    Bump(40.0, -107.0, 7.0, 5.0, -0.6, -0.8),  // behind the Rocky Mountains
+    Bump(31.0, -85.0, 6.0, 10.0, 0.5, 0.7),    // the Gulf's moisture
+    Bump(-17.0, -75.0, 9.0, 3.0, -3.2, -3.2),  // Atacama
+    Bump(-33.0, -71.5, 4.0, 2.5, -2.2, 0.5),   // summers of Chile
+    Bump(-2.0, -64.0, 7.0, 9.0, 0.9, 0.9),     // Amazon
+    Bump(-20.0, -46.5, 6.0, 6.0, 1.0, 0.7),    // South Atlantic convergence
+    Bump(-8.0, -39.0, 4.0, 3.0, -1.1, -1.0),   // Caatinga
+    Bump(-23.0, 13.5, 6.0, 2.0, -2.8, -2.8),   // Namib
+    Bump(-33.5, 18.5, 3.0, 3.0, -1.6, 0.5),    // summers of the Cape
     Bump(-26.0, 128.0, 5.0, 11.0, -1.6, -1.4), // inner Australia
-    Bump(-32.5, 116.5, 4.0, 4.0, -1.8, 1.0),  // summers of the Australian west
-    Bump(8.5, 38.0, 4.5, 3.0, 1.6, 0.2),      // Ethiopian highlands
-    Bump(-1.0, 37.0, 2.5, 2.5, 0.5, 0.7),     // East African highlands
-    Bump(-26.5, 30.0, 4.0, 5.0, 1.6, 0.0),    // Highveld
-    Bump(19.5, -99.0, 3.5, 5.0, 1.5, -0.2),   // Mexico's plateau
-    Bump(4.0, 10.0, 4.0, 5.0, 0.4, 0.2),      // Gulf of Guinea
-    Bump(60.0, 5.0, 4.0, 2.5, 0.9, 1.4),      // rain of the Norwegian coast
-    Bump(-52.0, -69.0, 5.0, 3.0, -1.0, -0.8), // behind the southern Andes
+    Bump(-32.5, 116.5, 4.0, 4.0, -1.8, 1.0),   // summers of the Australian west
+    Bump(8.5, 38.0, 4.5, 3.0, 1.6, 0.2),       // Ethiopian highlands
+    Bump(-1.0, 37.0, 2.5, 2.5, 0.5, 0.7),      // East African highlands
+    Bump(-26.5, 30.0, 4.0, 5.0, 1.6, 0.0),     // Highveld
+    Bump(19.5, -99.0, 3.5, 5.0, 1.5, -0.2),    // Mexico's plateau
+    Bump(4.0, 10.0, 4.0, 5.0, 0.4, 0.2),       // Gulf of Guinea
+    Bump(60.0, 5.0, 4.0, 2.5, 0.9, 1.4),       // rain of the Norwegian coast
+    Bump(-52.0, -69.0, 5.0, 3.0, -1.0, -0.8),  // behind the southern Andes
 ];
 
 impl Climate {
@@ -114,17 +114,9 @@ impl Climate {
         let around = (west + east + south + north_wind) / 4.0;
         // The westerlies rule beyond 30 degrees.
         let westerly = smooth(20.0, 40.0, away);
-        let continental =
-            (around + westerly * (0.75 * west + 0.25 * around - around)).clamp(0.0, 1.0);
+        let continental = (around + westerly * (0.75 * west + 0.25 * around - around)).clamp(0.0, 1.0);
 
-        let sea_mean = table(
-            if north {
-                &SEA_MEAN_NORTH
-            } else {
-                &SEA_MEAN_SOUTH
-            },
-            away,
-        );
+        let sea_mean = table(if north { &SEA_MEAN_NORTH } else { &SEA_MEAN_SOUTH }, away);
         let mut mean = sea_mean + (table(&LAND_MEAN, away) - sea_mean) * continental;
         let sea_range = table(&SEA_HALF_RANGE, away);
         let mut half_range = sea_range + (table(&LAND_HALF_RANGE, away) - sea_range) * continental;
@@ -148,10 +140,7 @@ impl Climate {
             let cold = smooth(-35.0, 5.0, temperature_c[month]);
             precipitation_mm_day[month] = (rain * (0.25 + 0.75 * cold)).max(0.0);
         }
-        Climate {
-            temperature_c,
-            precipitation_mm_day,
-        }
+        Climate { temperature_c, precipitation_mm_day }
     }
 
     /// Mean of the year, degrees Celsius.
@@ -184,20 +173,15 @@ impl Climate {
 fn rain(lat: f32, month: f32, season: f32, around: f32, winds: &Winds) -> f32 {
     let away = lat.abs();
     let [west, east, south, north] = winds.moisture;
-    let (equatorward, poleward) = if lat >= 0.0 {
-        (south, north)
-    } else {
-        (north, south)
-    };
+    let (equatorward, poleward) = if lat >= 0.0 { (south, north) } else { (north, south) };
     // The equatorial belt swings with the sun, further over land, a month late.
     let belt = 1.2 + (5.0 + 9.5 * around) * (TAU * (month - 6.7) / 12.0).cos();
     let tropical_air = (0.55 * east + 0.3 * equatorward + 0.25 * west + 0.1).min(1.0);
     let equatorial = 9.0 * tropical_air * (-((lat - belt) / 9.0).powi(2)).exp();
     // The westerlies reach further equatorward in winter.
     let track = 50.0 + 7.0 * season;
-    let westerlies = 3.7
-        * (0.85 * west + 0.15 * poleward + 0.1 * equatorward)
-        * (-((away - track) / 14.0).powi(2)).exp();
+    let westerlies =
+        3.7 * (0.85 * west + 0.15 * poleward + 0.1 * equatorward) * (-((away - track) / 14.0).powi(2)).exp();
     // Warm air that rises over land, and the rain of eastern sides.
     let side = 0.5 * east + 0.35 * equatorward + 0.25 * west;
     let convective = 4.6 * side * (0.55 + 0.45 * season) * (-((away - 33.0) / 17.0).powi(2)).exp();
@@ -208,11 +192,7 @@ fn rain(lat: f32, month: f32, season: f32, around: f32, winds: &Winds) -> f32 {
 }
 
 fn range(values: &[f32; 12]) -> f32 {
-    let (low, high) = values
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| {
-            (l.min(v), h.max(v))
-        });
+    let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
     high - low
 }
 

@@ -27,17 +27,13 @@ const MAGIC: &[u8] = b"HPLANET1";
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The file does not begin with the magic of this version.
-    #[error(
-        "the planet's data does not begin with HPLANET1: make it anew with board/planet/data/make.py"
-    )]
+    #[error("the planet's data does not begin with HPLANET1: make it anew with board/planet/data/make.py")]
     Magic,
     /// A section is absent.
     #[error("the planet's data has no section {0}: make it anew with board/planet/data/make.py")]
     Missing(&'static str),
     /// A section is cut short or does not unpack to the stated length.
-    #[error(
-        "section {0} of the planet's data is damaged: make it anew with board/planet/data/make.py"
-    )]
+    #[error("section {0} of the planet's data is damaged: make it anew with board/planet/data/make.py")]
     Damaged(&'static str),
 }
 
@@ -47,32 +43,22 @@ pub(crate) struct Sections<'f>(&'f [u8]);
 impl<'f> Sections<'f> {
     /// Checks the magic.
     pub(crate) fn open(file: &'f [u8]) -> Result<Self, DataError> {
-        file.strip_prefix(MAGIC)
-            .map(Sections)
-            .ok_or(DataError::Magic)
+        file.strip_prefix(MAGIC).map(Sections).ok_or(DataError::Magic)
     }
 
     /// Unpacks one section.
     pub(crate) fn unpack(&self, tag: &'static str) -> Result<Vec<u8>, DataError> {
         let mut rest = self.0;
         while let Some((head, tail)) = rest.split_at_checked(12) {
-            let word = |at: usize| {
-                u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize
-            };
-            let (packed, next) = tail
-                .split_at_checked(word(8))
-                .ok_or(DataError::Damaged(tag))?;
+            let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
+            let (packed, next) = tail.split_at_checked(word(8)).ok_or(DataError::Damaged(tag))?;
             if &head[..4] == tag.as_bytes() {
                 let mut raw = Vec::with_capacity(word(4));
                 flate2::read::ZlibDecoder::new(packed)
                     .take(word(4) as u64 + 1)
                     .read_to_end(&mut raw)
                     .map_err(|_| DataError::Damaged(tag))?;
-                return if raw.len() == word(4) {
-                    Ok(raw)
-                } else {
-                    Err(DataError::Damaged(tag))
-                };
+                return if raw.len() == word(4) { Ok(raw) } else { Err(DataError::Damaged(tag)) };
             }
             rest = next;
         }
@@ -94,10 +80,7 @@ pub(crate) struct Numbers<'s> {
 impl<'s> Numbers<'s> {
     /// Begins at the front of the section named `tag`.
     pub(crate) fn of(tag: &'static str, raw: &'s [u8]) -> Self {
-        Numbers {
-            tag,
-            bytes: raw.iter(),
-        }
+        Numbers { tag, bytes: raw.iter() }
     }
 
     /// Whether the section is used up.
@@ -132,9 +115,7 @@ pub(crate) fn unzigzag(v: u32) -> i32 {
 /// 16-bit values from a plane of low bytes and a plane of high bytes.
 pub(crate) fn words(raw: &[u8]) -> impl Iterator<Item = u16> + '_ {
     let (low, high) = raw.split_at(raw.len() / 2);
-    low.iter()
-        .zip(high)
-        .map(|(&l, &h)| u16::from_le_bytes([l, h]))
+    low.iter().zip(high).map(|(&l, &h)| u16::from_le_bytes([l, h]))
 }
 
 #[cfg(test)]
@@ -150,20 +131,11 @@ mod tests {
     fn a_damaged_file_is_an_error_and_no_panic() {
         assert!(matches!(Sections::open(b"HPLANET0"), Err(DataError::Magic)));
         let cut = Sections::open(&EMBEDDED[..EMBEDDED.len() - 1000]).unwrap();
-        assert!(matches!(
-            cut.unpack("NAME"),
-            Err(DataError::Damaged("NAME"))
-        ));
+        assert!(matches!(cut.unpack("NAME"), Err(DataError::Damaged("NAME"))));
         let mut flipped = EMBEDDED.to_vec();
         flipped[40] ^= 0x55;
-        assert!(matches!(
-            Sections::open(&flipped).unwrap().unpack("CTRY"),
-            Err(DataError::Damaged("CTRY"))
-        ));
-        assert!(matches!(
-            Sections::open(EMBEDDED).unwrap().unpack("XXXX"),
-            Err(DataError::Missing("XXXX"))
-        ));
+        assert!(matches!(Sections::open(&flipped).unwrap().unpack("CTRY"), Err(DataError::Damaged("CTRY"))));
+        assert!(matches!(Sections::open(EMBEDDED).unwrap().unpack("XXXX"), Err(DataError::Missing("XXXX"))));
         assert!(Numbers::of("ARCS", &[255; 9]).unsigned().is_err());
     }
 

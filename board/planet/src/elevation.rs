@@ -63,10 +63,7 @@ impl Elevation {
         let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
         for i in -1..=1 {
             for j in -1..=1 {
-                let h = self.at(LatLon::wrapped(
-                    p.lat() + f64::from(i) * dlat,
-                    p.lon() + f64::from(j) * dlon,
-                ));
+                let h = self.at(LatLon::wrapped(p.lat() + f64::from(i) * dlat, p.lon() + f64::from(j) * dlon));
                 (low, high) = (low.min(h), high.max(h));
             }
         }
@@ -85,31 +82,11 @@ mod tests {
     #[test]
     fn known_heights() {
         assert_eq!(height(0.0, -30.0), 0.0, "the Atlantic");
-        assert!(
-            (3500.0..4400.0).contains(&height(-16.5, -68.17)),
-            "La Paz / El Alto: {}",
-            height(-16.5, -68.17)
-        );
-        assert!(
-            (4000.0..5500.0).contains(&height(33.0, 88.0)),
-            "Tibet: {}",
-            height(33.0, 88.0)
-        );
-        assert!(
-            (0.0..40.0).contains(&height(52.1, 5.1)),
-            "Utrecht: {}",
-            height(52.1, 5.1)
-        );
-        assert!(
-            (1400.0..2000.0).contains(&height(-26.2, 28.05)),
-            "Johannesburg: {}",
-            height(-26.2, 28.05)
-        );
-        assert!(
-            height(31.5, 35.5) < -100.0,
-            "the Dead Sea: {}",
-            height(31.5, 35.5)
-        );
+        assert!((3500.0..4400.0).contains(&height(-16.5, -68.17)), "La Paz / El Alto: {}", height(-16.5, -68.17));
+        assert!((4000.0..5500.0).contains(&height(33.0, 88.0)), "Tibet: {}", height(33.0, 88.0));
+        assert!((0.0..40.0).contains(&height(52.1, 5.1)), "Utrecht: {}", height(52.1, 5.1));
+        assert!((1400.0..2000.0).contains(&height(-26.2, 28.05)), "Johannesburg: {}", height(-26.2, 28.05));
+        assert!(height(31.5, 35.5) < -100.0, "the Dead Sea: {}", height(31.5, 35.5));
     }
 
     #[test]
@@ -117,11 +94,7 @@ mod tests {
         assert!((height(67.0, 180.0) - height(67.0, -180.0)).abs() < 1e-3);
         for lat in [-90.0, 90.0] {
             assert!(height(lat, 180.0).is_finite());
-            assert!(
-                Planet::get()
-                    .relief_m(LatLon::new(lat, 10.0).unwrap())
-                    .is_finite()
-            );
+            assert!(Planet::get().relief_m(LatLon::new(lat, 10.0).unwrap()).is_finite());
         }
     }
 

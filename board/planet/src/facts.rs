@@ -4,9 +4,7 @@
 //! a neighbour's habits do not rub off, adding a country changes no other, and filling in one column leaves the
 //! rest alone. Common choices are as common as in the table (white lines, short plates outside Europe, triangles).
 
-use crate::country::{
-    Bollard, Facts, FenceKind, GuideSign, KerbKind, PoleKind, Rgb, Script, Warning, WindowStyle,
-};
+use crate::country::{Bollard, Facts, FenceKind, GuideSign, KerbKind, PoleKind, Rgb, Script, Warning, WindowStyle};
 use crate::hash::{Rng, fold, mix};
 
 static TABLE: &str = include_str!("../data/facts.txt");
@@ -30,10 +28,7 @@ struct Row<'t>(Vec<&'t str>);
 
 impl<'t> Row<'t> {
     fn of(iso: &str) -> Row<'t> {
-        let mut rows = TABLE
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(str::split_whitespace);
+        let mut rows = TABLE.lines().filter(|line| !line.starts_with('#')).map(str::split_whitespace);
         let found = rows.find_map(|mut cells| (cells.next() == Some(iso)).then(|| cells.collect()));
         Row(found.unwrap_or_default())
     }
@@ -74,21 +69,16 @@ fn parts(cell: &str) -> Vec<&str> {
 fn bollard(cell: &str) -> Option<Option<Bollard>> {
     match *parts(cell) {
         ["none"] => Some(None),
-        [body, band, size @ ("slim" | "wide")] => Some(Some(Bollard {
-            body: paint(body)?,
-            band: paint(band)?,
-            slim: size == "slim",
-        })),
+        [body, band, size @ ("slim" | "wide")] => {
+            Some(Some(Bollard { body: paint(body)?, band: paint(band)?, slim: size == "slim" }))
+        }
         _ => None,
     }
 }
 
 fn guide(cell: &str) -> Option<GuideSign> {
     match *parts(cell) {
-        [ground, letters] => Some(GuideSign {
-            ground: paint(ground)?,
-            letters: paint(letters)?,
-        }),
+        [ground, letters] => Some(GuideSign { ground: paint(ground)?, letters: paint(letters)? }),
         _ => None,
     }
 }
@@ -96,10 +86,7 @@ fn guide(cell: &str) -> Option<GuideSign> {
 fn kerb(cell: &str) -> Option<KerbKind> {
     match *parts(cell) {
         ["plain"] => Some(KerbKind::Plain),
-        [a, b, period] => Some(KerbKind::Painted {
-            tones: [paint(a)?, paint(b)?],
-            period_m: period.parse().ok()?,
-        }),
+        [a, b, period] => Some(KerbKind::Painted { tones: [paint(a)?, paint(b)?], period_m: period.parse().ok()? }),
         _ => None,
     }
 }
@@ -114,9 +101,7 @@ fn warning(cell: &str) -> Option<Warning> {
 }
 
 fn script(cell: &str) -> Option<Script> {
-    Script::ALL
-        .into_iter()
-        .find(|s| format!("{s:?}").eq_ignore_ascii_case(cell))
+    Script::ALL.into_iter().find(|s| format!("{s:?}").eq_ignore_ascii_case(cell))
 }
 
 fn pole(cell: &str) -> Option<PoleKind> {
@@ -180,12 +165,9 @@ pub(crate) fn facts_of(iso: [u8; 2]) -> Facts {
         else_: T,
     ) -> T {
         let known = row.cell(column).and_then(parse);
-        known
-            .or_else(|| parse(fiction.pick(column, choices)))
-            .unwrap_or(else_)
+        known.or_else(|| parse(fiction.pick(column, choices))).unwrap_or(else_)
     }
-    let colour =
-        |column: usize, choices: &[&str]| read(&row, &fiction, column, choices, paint, [0.5; 3]);
+    let colour = |column: usize, choices: &[&str]| read(&row, &fiction, column, choices, paint, [0.5; 3]);
     let number = |column: usize, low: f32, high: f32| {
         let known = row.cell(column).and_then(|c| c.parse().ok());
         known.unwrap_or_else(|| fiction.rng(column).range(low, high))
@@ -194,10 +176,7 @@ pub(crate) fn facts_of(iso: [u8; 2]) -> Facts {
         Some(cell) => paint(cell),
         None => paint(fiction.pick(2, &["w", "w", "w", "y", "none"])),
     };
-    let fallback_script = SCRIPTS
-        .iter()
-        .find(|(codes, _)| codes.split(' ').any(|c| c == code))
-        .map(|s| s.1);
+    let fallback_script = SCRIPTS.iter().find(|(codes, _)| codes.split(' ').any(|c| c == code)).map(|s| s.1);
     Facts {
         left: LEFT.split_whitespace().any(|c| c == code),
         centre_line: colour(1, &["w", "w", "w", "y"]),
@@ -205,22 +184,12 @@ pub(crate) fn facts_of(iso: [u8; 2]) -> Facts {
         dash_m: number(3, 2.0, 8.0).clamp(2.0, 10.0),
         plate_front: colour(4, &["w", "w", "w", "y", "k", "b", "g"]),
         plate_rear: colour(5, &["w", "w", "w", "y", "k", "b", "g"]),
-        plate_long: read(
-            &row,
-            &fiction,
-            6,
-            &["long", "short"],
-            |c| Some(c == "long"),
-            true,
-        ),
+        plate_long: read(&row, &fiction, 6, &["long", "short"], |c| Some(c == "long"), true),
         bollard: read(
             &row,
             &fiction,
             7,
-            &[
-                "none", "none", "w/k/wide", "w/r/slim", "k/w/wide", "y/k/wide", "w/b/slim",
-                "r/w/wide", "g/w/slim",
-            ],
+            &["none", "none", "w/k/wide", "w/r/slim", "k/w/wide", "y/k/wide", "w/b/slim", "r/w/wide", "g/w/slim"],
             bollard,
             None,
         ),
@@ -230,24 +199,10 @@ pub(crate) fn facts_of(iso: [u8; 2]) -> Facts {
             8,
             &["g/w", "b/w", "g/w", "b/w", "w/k", "n/w"],
             guide,
-            GuideSign {
-                ground: [0.0; 3],
-                letters: [1.0; 3],
-            },
+            GuideSign { ground: [0.0; 3], letters: [1.0; 3] },
         ),
-        warning: read(
-            &row,
-            &fiction,
-            9,
-            &["diamond", "white", "white", "yellow"],
-            warning,
-            Warning::WhiteTriangle,
-        ),
-        script: row
-            .cell(10)
-            .and_then(script)
-            .or(fallback_script)
-            .unwrap_or(Script::Latin),
+        warning: read(&row, &fiction, 9, &["diamond", "white", "white", "yellow"], warning, Warning::WhiteTriangle),
+        script: row.cell(10).and_then(script).or(fallback_script).unwrap_or(Script::Latin),
         pole: read(
             &row,
             &fiction,
@@ -256,34 +211,13 @@ pub(crate) fn facts_of(iso: [u8; 2]) -> Facts {
             pole,
             PoleKind::WoodCrossbar,
         ),
-        fence: read(
-            &row,
-            &fiction,
-            12,
-            &["rail", "picket", "wire", "hedge", "wall", "guard"],
-            fence,
-            FenceKind::Wire,
-        ),
+        fence: read(&row, &fiction, 12, &["rail", "picket", "wire", "hedge", "wall", "guard"], fence, FenceKind::Wire),
         roof: colour(13, &["s", "t", "r", "c", "d", "g", "b"]),
         roof_pitch: number(14, 0.0, 0.7).clamp(0.0, 1.0),
         wall: colour(15, &["w", "c", "p", "o", "l", "v", "n", "y"]),
-        window: read(
-            &row,
-            &fiction,
-            16,
-            &["casement", "sash", "shutter", "wide"],
-            window,
-            WindowStyle::Wide,
-        ),
+        window: read(&row, &fiction, 16, &["casement", "sash", "shutter", "wide"], window, WindowStyle::Wide),
         taxi: colour(17, &["y", "w", "g", "o", "b", "r"]),
-        kerb: read(
-            &row,
-            &fiction,
-            18,
-            &["plain", "plain", "w/k/2", "y/k/1", "w/r/1"],
-            kerb,
-            KerbKind::Plain,
-        ),
+        kerb: read(&row, &fiction, 18, &["plain", "plain", "w/k/2", "y/k/1", "w/r/1"], kerb, KerbKind::Plain),
     }
 }
 
@@ -299,23 +233,13 @@ mod tests {
         for line in TABLE.lines().filter(|l| !l.starts_with('#')) {
             let cells: Vec<&str> = line.split_whitespace().collect();
             assert_eq!(cells.len(), 19, "{line}");
-            assert!(
-                planet.countries().iter().any(|c| c.code() == cells[0]),
-                "{line}"
-            );
-            let readable = |column: usize, ok: bool| {
-                assert!(cells[column] == "-" || ok, "column {column} of {line}")
-            };
+            assert!(planet.countries().iter().any(|c| c.code() == cells[0]), "{line}");
+            let readable = |column: usize, ok: bool| assert!(cells[column] == "-" || ok, "column {column} of {line}");
             for column in [1, 4, 5, 13, 15, 17] {
                 readable(column, paint(cells[column]).is_some());
             }
             readable(2, cells[2] == "none" || paint(cells[2]).is_some());
-            readable(
-                3,
-                cells[3]
-                    .parse::<f32>()
-                    .is_ok_and(|d| (2.0..=10.0).contains(&d)),
-            );
+            readable(3, cells[3].parse::<f32>().is_ok_and(|d| (2.0..=10.0).contains(&d)));
             readable(6, ["long", "short"].contains(&cells[6]));
             readable(7, bollard(cells[7]).is_some());
             readable(8, guide(cells[8]).is_some());
@@ -323,12 +247,7 @@ mod tests {
             readable(10, script(cells[10]).is_some());
             readable(11, pole(cells[11]).is_some());
             readable(12, fence(cells[12]).is_some());
-            readable(
-                14,
-                cells[14]
-                    .parse::<f32>()
-                    .is_ok_and(|p| (0.0..=1.0).contains(&p)),
-            );
+            readable(14, cells[14].parse::<f32>().is_ok_and(|p| (0.0..=1.0).contains(&p)));
             readable(16, window(cells[16]).is_some());
             readable(18, kerb(cells[18]).is_some());
             last += 1;
@@ -339,36 +258,19 @@ mod tests {
     #[test]
     fn driving_sides_are_true() {
         let planet = Planet::get();
-        let left = |code: &str| {
-            planet
-                .countries()
-                .iter()
-                .find(|c| c.code() == code)
-                .unwrap()
-                .facts
-                .left
-        };
-        for code in [
-            "GB", "IE", "JP", "AU", "NZ", "IN", "ZA", "KE", "TH", "ID", "MY", "MT", "CY", "SR",
-            "GY", "MZ", "JM", "VI",
-        ] {
+        let left = |code: &str| planet.countries().iter().find(|c| c.code() == code).unwrap().facts.left;
+        for code in
+            ["GB", "IE", "JP", "AU", "NZ", "IN", "ZA", "KE", "TH", "ID", "MY", "MT", "CY", "SR", "GY", "MZ", "JM", "VI"]
+        {
             assert!(left(code), "{code} keeps left");
         }
-        for code in [
-            "FR", "US", "DE", "CN", "BR", "RU", "NG", "PH", "MM", "RW", "GI", "PR", "SE", "KR",
-            "TW", "AO", "ET",
-        ] {
+        for code in
+            ["FR", "US", "DE", "CN", "BR", "RU", "NG", "PH", "MM", "RW", "GI", "PR", "SE", "KR", "TW", "AO", "ET"]
+        {
             assert!(!left(code), "{code} keeps right");
         }
-        let listed = LEFT
-            .split_whitespace()
-            .filter(|c| planet.countries().iter().any(|k| k.code() == *c))
-            .count();
-        assert_eq!(
-            listed,
-            LEFT.split_whitespace().count(),
-            "every code of the list is a country of the table"
-        );
+        let listed = LEFT.split_whitespace().filter(|c| planet.countries().iter().any(|k| k.code() == *c)).count();
+        assert_eq!(listed, LEFT.split_whitespace().count(), "every code of the list is a country of the table");
     }
 
     #[test]
@@ -382,9 +284,6 @@ mod tests {
         assert_eq!(of(b"KP").script, Script::Hangul);
         assert_eq!(of(b"TD"), of(b"TD"));
         let unknown = [b"TD", b"NE", b"ML", b"BF", b"TG", b"BJ", b"GA", b"CG"].map(of);
-        assert!(
-            unknown.windows(2).all(|w| w[0] != w[1]),
-            "fictional countries differ"
-        );
+        assert!(unknown.windows(2).all(|w| w[0] != w[1]), "fictional countries differ");
     }
 }

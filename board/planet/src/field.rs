@@ -1,7 +1,7 @@
 //! Smooth random fields over the globe: what makes one region look unlike the next.
 //!
 //! Value noise on a lattice in three dimensions, sampled on the sphere, so that there is no seam and no pole. Ten
-//! *regional* fields (lattice 100-250 km) colour what every view shows; each place adds a *local* deviation of half a
+//! *regional* fields (lattice 120-500 km) colour what every view shows; each place adds a *local* deviation of half a
 //! regional standard deviation, which is what keeps a single look from giving the position away. Two *continental*
 //! fields (1,500 km) shape the buildings.
 
@@ -14,16 +14,16 @@ pub const REGIONAL: usize = 10;
 
 /// Names and lattice constants (km) of the regional fields, in the order of [`Fields::regional`].
 pub const REGIONAL_FIELDS: [(&str, f64); REGIONAL] = [
-    ("soil hue", 250.0),
+    ("soil hue", 500.0),
     ("soil tone", 150.0),
     ("verge hue", 200.0),
-    ("roof hue", 150.0),
-    ("wall hue", 250.0),
+    ("roof hue", 300.0),
+    ("wall hue", 450.0),
     ("asphalt tone", 180.0),
-    ("kerb hue", 110.0),
-    ("fence hue", 130.0),
-    ("foliage hue", 220.0),
-    ("ridge hue", 160.0),
+    ("kerb hue", 120.0),
+    ("fence hue", 150.0),
+    ("foliage hue", 400.0),
+    ("ridge hue", 250.0),
 ];
 
 /// Lattice of the local deviation in km: two sites of a town deviate almost independently.

@@ -39,11 +39,7 @@ struct Lines {
 
 impl Lines {
     fn new(text: String) -> Self {
-        let breaks = text
-            .bytes()
-            .enumerate()
-            .filter(|&(_, b)| b == b'\n')
-            .map(|(at, _)| at as u32);
+        let breaks = text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(at, _)| at as u32);
         let ends = breaks.chain([text.len() as u32]).collect();
         Lines { text, ends }
     }
@@ -53,11 +49,7 @@ impl Lines {
     }
 
     fn get(&self, line: usize) -> &str {
-        let start = if line == 0 {
-            0
-        } else {
-            self.ends[line - 1] as usize + 1
-        };
+        let start = if line == 0 { 0 } else { self.ends[line - 1] as usize + 1 };
         &self.text[start..self.ends[line] as usize]
     }
 }
@@ -87,31 +79,18 @@ pub(crate) struct Gazetteer {
 impl Gazetteer {
     pub(crate) fn decode(sections: &Sections, countries: usize) -> Result<Self, DataError> {
         let names = Lines::new(sections.text("NAME")?);
-        let (admin1, admin2) = (
-            Lines::new(sections.text("ADM1")?),
-            Lines::new(sections.text("ADM2")?),
-        );
+        let (admin1, admin2) = (Lines::new(sections.text("ADM1")?), Lines::new(sections.text("ADM2")?));
         let raw = sections.unpack("UNIT")?;
         let mut numbers = Numbers::of("UNIT", &raw);
-        let (mut units, mut unit_of) = (
-            Vec::with_capacity(admin2.len()),
-            Vec::with_capacity(names.len()),
-        );
+        let (mut units, mut unit_of) = (Vec::with_capacity(admin2.len()), Vec::with_capacity(names.len()));
         let (mut first, mut country) = (0u32, 0u32);
         while !numbers.at_end() {
             if numbers.unsigned()? == 1 {
                 country = numbers.unsigned()?;
                 first += 1;
             }
-            let unit = Unit {
-                country: country as u16,
-                admin1: first.wrapping_sub(1),
-                admin2: units.len() as u32,
-            };
-            if country as usize >= countries
-                || unit.admin1 as usize >= admin1.len()
-                || units.len() >= admin2.len()
-            {
+            let unit = Unit { country: country as u16, admin1: first.wrapping_sub(1), admin2: units.len() as u32 };
+            if country as usize >= countries || unit.admin1 as usize >= admin1.len() || units.len() >= admin2.len() {
                 return Err(DataError::Damaged("UNIT"));
             }
             let count = numbers.unsigned()? as usize;
@@ -135,19 +114,9 @@ impl Gazetteer {
             return Err(DataError::Damaged("POPS"));
         }
         let points: Vec<[f64; 3]> = positions.iter().map(|&p| position(p).unit()).collect();
-        let tree =
-            ImmutableKdTree::new_from_slice(&points).map_err(|_| DataError::Damaged("LATS"))?;
-        let mut gazetteer = Gazetteer {
-            names,
-            admin1,
-            admin2,
-            units,
-            unit_of,
-            positions,
-            populations,
-            seats: Vec::new(),
-            tree,
-        };
+        let tree = ImmutableKdTree::new_from_slice(&points).map_err(|_| DataError::Damaged("LATS"))?;
+        let mut gazetteer =
+            Gazetteer { names, admin1, admin2, units, unit_of, positions, populations, seats: Vec::new(), tree };
         gazetteer.seats = gazetteer.find_seats();
         Ok(gazetteer)
     }
@@ -158,12 +127,8 @@ impl Gazetteer {
         let first_of = |i: usize| self.units[self.unit_of[i] as usize].admin1;
         let mut start = 0;
         while start < self.len() {
-            let end = (start..self.len())
-                .find(|&i| first_of(i) != first_of(start))
-                .unwrap_or(self.len());
-            let mut large: Vec<usize> = (start..end)
-                .filter(|&i| self.populations[i] >= SEAT)
-                .collect();
+            let end = (start..self.len()).find(|&i| first_of(i) != first_of(start)).unwrap_or(self.len());
+            let mut large: Vec<usize> = (start..end).filter(|&i| self.populations[i] >= SEAT).collect();
             if large.is_empty() {
                 large.extend((start..end).max_by_key(|&i| self.populations[i]));
             }
@@ -210,33 +175,18 @@ impl Gazetteer {
     /// Position, inhabitants and country of a place, for passes over all of them.
     pub(crate) fn position_and_people(&self, index: u32) -> (LatLon, u32, usize) {
         let i = index as usize;
-        (
-            position(self.positions[i]),
-            self.populations[i],
-            self.units[self.unit_of[i] as usize].country.into(),
-        )
+        (position(self.positions[i]), self.populations[i], self.units[self.unit_of[i] as usize].country.into())
     }
 
     /// Index of the nearest place.
     pub(crate) fn nearest(&self, p: LatLon) -> u32 {
-        self.tree
-            .query(&p.unit())
-            .nearest_one::<SquaredEuclidean<f64>>()
-            .execute()
-            .item
+        self.tree.query(&p.unit()).nearest_one::<SquaredEuclidean<f64>>().execute().item
     }
 
     /// Places up to `km` away, nearest first.
     pub(crate) fn within(&self, p: LatLon, km: f64) -> Vec<Place<'_>> {
-        let chord = 2.0
-            * (km / EARTH_RADIUS_KM / 2.0)
-                .min(std::f64::consts::FRAC_PI_2)
-                .sin();
-        let found = self
-            .tree
-            .query(&p.unit())
-            .within::<SquaredEuclidean<f64>>(chord * chord)
-            .execute();
+        let chord = 2.0 * (km / EARTH_RADIUS_KM / 2.0).min(std::f64::consts::FRAC_PI_2).sin();
+        let found = self.tree.query(&p.unit()).within::<SquaredEuclidean<f64>>(chord * chord).execute();
         found.into_iter().map(|hit| self.place(hit.item)).collect()
     }
 }
@@ -263,10 +213,7 @@ mod tests {
     #[test]
     fn populations_keep_two_digits() {
         assert_eq!([0, 7, 99].map(two_digits), [0, 7, 99]);
-        assert_eq!(
-            [100, 101, 189, 190, 191].map(two_digits),
-            [100, 110, 990, 1000, 1100]
-        );
+        assert_eq!([100, 101, 189, 190, 191].map(two_digits), [100, 110, 990, 1000, 1100]);
     }
 
     #[test]
@@ -280,36 +227,19 @@ mod tests {
         assert!(lyon.admin2.contains("Rhône"), "{}", lyon.admin2);
         assert!((400_000..600_000).contains(&lyon.population));
         let boulder = at(40.015, -105.2706);
-        assert_eq!(
-            (boulder.name, boulder.admin1, boulder.admin2),
-            ("Boulder", "Colorado", "Boulder County")
-        );
+        assert_eq!((boulder.name, boulder.admin1, boulder.admin2), ("Boulder", "Colorado", "Boulder County"));
     }
 
     #[test]
     fn nearest_and_within_agree_with_brute_force() {
         let planet = Planet::get();
-        for (lat, lon) in [
-            (51.0, 7.0),
-            (-33.0, -70.5),
-            (66.0, 179.99),
-            (-17.8, -179.95),
-        ] {
+        for (lat, lon) in [(51.0, 7.0), (-33.0, -70.5), (66.0, 179.99), (-17.8, -179.95)] {
             let p = LatLon::new(lat, lon).unwrap();
-            let best = planet.places().min_by(|a, b| {
-                p.distance_km(a.position)
-                    .total_cmp(&p.distance_km(b.position))
-            });
+            let best = planet.places().min_by(|a, b| p.distance_km(a.position).total_cmp(&p.distance_km(b.position)));
             assert_eq!(planet.nearest_place(p).index, best.unwrap().index);
-            let mut near: Vec<u32> = planet
-                .places_within(p, 30.0)
-                .iter()
-                .map(|place| place.index)
-                .collect();
+            let mut near: Vec<u32> = planet.places_within(p, 30.0).iter().map(|place| place.index).collect();
             near.sort_unstable();
-            let brute = planet
-                .places()
-                .filter(|place| p.distance_km(place.position) <= 30.0);
+            let brute = planet.places().filter(|place| p.distance_km(place.position) <= 30.0);
             assert_eq!(near, brute.map(|place| place.index).collect::<Vec<_>>());
         }
     }
@@ -318,10 +248,6 @@ mod tests {
     fn every_place_has_a_second_unit() {
         let planet = Planet::get();
         assert!(planet.places().len() > 100_000);
-        assert!(
-            planet
-                .places()
-                .all(|place| !place.admin2.is_empty() && !place.name.is_empty())
-        );
+        assert!(planet.places().all(|place| !place.admin2.is_empty() && !place.name.is_empty()));
     }
 }

@@ -7,9 +7,8 @@ pub struct Koeppen(u8);
 impl Koeppen {
     /// Codes of the 30 zones in index order.
     pub const CODES: [&'static str; 30] = [
-        "Af", "Am", "Aw", "BWh", "BWk", "BSh", "BSk", "Csa", "Csb", "Csc", "Cwa", "Cwb", "Cwc",
-        "Cfa", "Cfb", "Cfc", "Dsa", "Dsb", "Dsc", "Dsd", "Dwa", "Dwb", "Dwc", "Dwd", "Dfa", "Dfb",
-        "Dfc", "Dfd", "ET", "EF",
+        "Af", "Am", "Aw", "BWh", "BWk", "BSh", "BSk", "Csa", "Csb", "Csc", "Cwa", "Cwb", "Cwc", "Cfa", "Cfb", "Cfc",
+        "Dsa", "Dsb", "Dsc", "Dsd", "Dwa", "Dwb", "Dwc", "Dwd", "Dfa", "Dfb", "Dfc", "Dfd", "ET", "EF",
     ];
 
     /// 0..30, the order of [`Koeppen::CODES`].
@@ -19,10 +18,7 @@ impl Koeppen {
 
     /// The zone of a code such as "Cfb".
     pub fn from_code(code: &str) -> Option<Self> {
-        Self::CODES
-            .iter()
-            .position(|c| *c == code)
-            .map(|i| Koeppen(i as u8))
+        Self::CODES.iter().position(|c| *c == code).map(|i| Koeppen(i as u8))
     }
 
     /// "Cfb".
@@ -51,12 +47,7 @@ impl Koeppen {
         // Summer is the warmer of the half years April-September and October-March.
         let northern = 2.0 * t[3..9].iter().sum::<f32>() >= t.iter().sum::<f32>();
         let is_summer = |m: usize| (3..9).contains(&m) == northern;
-        let of = |summer: bool| {
-            p.iter()
-                .enumerate()
-                .filter(move |(m, _)| is_summer(*m) == summer)
-                .map(|(_, &v)| v)
-        };
+        let of = |summer: bool| p.iter().enumerate().filter(move |(m, _)| is_summer(*m) == summer).map(|(_, &v)| v);
         let summer_total: f32 = of(true).sum();
         let offset = if summer_total >= 0.7 * total {
             28.0
@@ -80,10 +71,7 @@ impl Koeppen {
                 2
             });
         }
-        let (low, high) = (
-            |s| of(s).fold(f32::MAX, f32::min),
-            |s| of(s).fold(f32::MIN, f32::max),
-        );
+        let (low, high) = (|s| of(s).fold(f32::MAX, f32::min), |s| of(s).fold(f32::MIN, f32::max));
         let dry_summer = low(true) < 40.0 && low(true) < high(false) / 3.0;
         let dry_winter = low(false) < high(true) / 10.0;
         // Where both hold, the wetter half year decides.
@@ -104,14 +92,7 @@ impl Koeppen {
         if coldest > 0.0 {
             Koeppen(7 + 3 * season + heat)
         } else {
-            Koeppen(
-                16 + 4 * season
-                    + if heat == 2 && coldest < -38.0 {
-                        3
-                    } else {
-                        heat
-                    },
-            )
+            Koeppen(16 + 4 * season + if heat == 2 && coldest < -38.0 { 3 } else { heat })
         }
     }
 }
@@ -127,79 +108,20 @@ mod tests {
 
     #[test]
     fn station_normals_give_the_known_zones() {
-        let london = [
-            5.2, 5.3, 7.6, 9.9, 13.3, 16.4, 18.7, 18.5, 15.7, 12.0, 8.0, 5.5,
-        ];
-        assert_eq!(
-            zone(
-                london,
-                [55., 41., 42., 44., 49., 45., 45., 50., 49., 69., 59., 55.]
-            ),
-            "Cfb"
-        );
-        let cairo = [
-            14., 15., 17.5, 21.5, 25., 27.5, 28., 28., 26., 24., 19., 15.,
-        ];
-        assert_eq!(
-            zone(cairo, [5., 4., 4., 1., 0., 0., 0., 0., 0., 1., 4., 6.]),
-            "BWh"
-        );
-        assert_eq!(
-            zone(
-                [27.0; 12],
-                [
-                    170., 110., 170., 155., 170., 135., 155., 155., 160., 155., 255., 330.
-                ]
-            ),
-            "Af"
-        );
+        let london = [5.2, 5.3, 7.6, 9.9, 13.3, 16.4, 18.7, 18.5, 15.7, 12.0, 8.0, 5.5];
+        assert_eq!(zone(london, [55., 41., 42., 44., 49., 45., 45., 50., 49., 69., 59., 55.]), "Cfb");
+        let cairo = [14., 15., 17.5, 21.5, 25., 27.5, 28., 28., 26., 24., 19., 15.];
+        assert_eq!(zone(cairo, [5., 4., 4., 1., 0., 0., 0., 0., 0., 1., 4., 6.]), "BWh");
+        assert_eq!(zone([27.0; 12], [170., 110., 170., 155., 170., 135., 155., 155., 160., 155., 255., 330.]), "Af");
         let mumbai = [24., 25., 27., 29., 30., 29., 28., 27., 28., 28., 27., 25.];
-        assert_eq!(
-            zone(
-                mumbai,
-                [0., 0., 0., 0., 12., 520., 840., 560., 340., 80., 15., 4.]
-            ),
-            "Aw"
-        );
-        let moscow = [
-            -6.2, -5.9, -0.7, 6.9, 13.6, 17.3, 19.7, 17.6, 11.9, 5.8, -0.5, -4.4,
-        ];
-        assert_eq!(
-            zone(
-                moscow,
-                [53., 44., 39., 37., 61., 78., 84., 78., 66., 70., 52., 51.]
-            ),
-            "Dfb"
-        );
-        let seoul = [
-            -2.0, 0.7, 6.1, 12.6, 18.2, 22.7, 25.3, 26.1, 21.6, 15.0, 7.5, 0.2,
-        ];
-        assert_eq!(
-            zone(
-                seoul,
-                [
-                    17., 28., 37., 73., 104., 130., 414., 348., 142., 52., 51., 23.
-                ]
-            ),
-            "Dwa"
-        );
+        assert_eq!(zone(mumbai, [0., 0., 0., 0., 12., 520., 840., 560., 340., 80., 15., 4.]), "Aw");
+        let moscow = [-6.2, -5.9, -0.7, 6.9, 13.6, 17.3, 19.7, 17.6, 11.9, 5.8, -0.5, -4.4];
+        assert_eq!(zone(moscow, [53., 44., 39., 37., 61., 78., 84., 78., 66., 70., 52., 51.]), "Dfb");
+        let seoul = [-2.0, 0.7, 6.1, 12.6, 18.2, 22.7, 25.3, 26.1, 21.6, 15.0, 7.5, 0.2];
+        assert_eq!(zone(seoul, [17., 28., 37., 73., 104., 130., 414., 348., 142., 52., 51., 23.]), "Dwa");
         let rome = [7.5, 8., 11., 14., 18.5, 22.5, 25., 25., 21.5, 17., 12., 8.5];
-        assert_eq!(
-            zone(
-                rome,
-                [67., 73., 58., 81., 53., 34., 19., 37., 73., 113., 115., 81.]
-            ),
-            "Csa"
-        );
-        assert_eq!(
-            zone(
-                [
-                    -28., -29., -28., -18., -7., -1., 1., 0., -5., -14., -22., -26.
-                ],
-                [10.0; 12]
-            ),
-            "ET"
-        );
+        assert_eq!(zone(rome, [67., 73., 58., 81., 53., 34., 19., 37., 73., 113., 115., 81.]), "Csa");
+        assert_eq!(zone([-28., -29., -28., -18., -7., -1., 1., 0., -5., -14., -22., -26.], [10.0; 12]), "ET");
     }
 
     #[test]

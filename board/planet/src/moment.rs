@@ -47,7 +47,7 @@ impl Moment {
     pub fn draw(planet: &Planet, position: LatLon, rng: &mut Rng) -> Self {
         let day = rng.range(0.0, 365.0);
         // One picture in fifty at any hour of the clock, the rest around noon.
-        let hour = if rng.chance(0.02) { rng.range(0.0, 24.0) } else { (12.0 + 2.4 * rng.normal()).clamp(5.0, 19.5) };
+        let hour = if rng.chance(0.02) { rng.range(0.0, 24.0) } else { (12.0 + 2.2 * rng.normal()).clamp(5.0, 19.5) };
         Moment::weathered(planet, position, day, hour, rng.u64())
     }
 
@@ -61,7 +61,8 @@ impl Moment {
         let cloud = (0.15 + 0.55 * wet.sqrt() + 0.3 * rng.normal()).clamp(0.0, 1.0);
         let rain = if cloud > 0.6 && rng.chance(0.35 * wet) { rng.range(0.2, 1.0) } else { 0.0 };
         let fog = if rng.chance(0.05) { rng.range(0.2, 0.7) } else { 0.0 };
-        let snow = if cold < -1.0 && rng.chance((0.2 + wet) * ((-cold) / 8.0).min(1.0)) { rng.range(0.4, 1.0) } else { 0.0 };
+        let snow =
+            if cold < -1.0 && rng.chance((0.2 + wet) * ((-cold) / 8.0).min(1.0)) { rng.range(0.4, 1.0) } else { 0.0 };
         Moment { day, hour, weather: Weather { cloud, fog, rain, snow }, seed }
     }
 

@@ -85,33 +85,14 @@ impl Outlines {
                 }
             }
             for pair in corners.windows(2) {
-                let (a, b) = if pair[0][0] <= pair[1][0] {
-                    (pair[0], pair[1])
-                } else {
-                    (pair[1], pair[0])
-                };
-                edges.push(Edge {
-                    west: a[0],
-                    west_lat: a[1],
-                    east: b[0],
-                    east_lat: b[1],
-                    country: country as u16,
-                });
+                let (a, b) = if pair[0][0] <= pair[1][0] { (pair[0], pair[1]) } else { (pair[1], pair[0]) };
+                edges.push(Edge { west: a[0], west_lat: a[1], east: b[0], east_lat: b[1], country: country as u16 });
             }
-            let points = corners
-                .iter()
-                .map(|&[x, y]| LatLon::wrapped(f64::from(y) / DEGREE, f64::from(x) / DEGREE));
-            rings.push(Ring {
-                country: CountryId(country as u16),
-                points: points.collect(),
-            });
+            let points = corners.iter().map(|&[x, y]| LatLon::wrapped(f64::from(y) / DEGREE, f64::from(x) / DEGREE));
+            rings.push(Ring { country: CountryId(country as u16), points: points.collect() });
         }
         let (edges, bands) = banded(&edges);
-        Ok(Outlines {
-            rings,
-            edges,
-            bands,
-        })
+        Ok(Outlines { rings, edges, bands })
     }
 
     pub(crate) fn rings(&self) -> &[Ring] {
@@ -135,9 +116,7 @@ impl Outlines {
             }
         }
         let word = odd.iter().position(|&w| w != 0)?;
-        Some(CountryId(
-            (word * 64) as u16 + odd[word].trailing_zeros() as u16,
-        ))
+        Some(CountryId((word * 64) as u16 + odd[word].trailing_zeros() as u16))
     }
 
     /// The country that contains the position, or else the one with the nearest outline within 20 km.
@@ -164,20 +143,10 @@ impl Outlines {
                         continue;
                     }
                     // Distance to the segment on the plane that touches the Earth here: exact enough for 20 km.
-                    let a = [
-                        (f64::from(e.west) - x) * km_per_lon,
-                        (f64::from(e.west_lat) - y) * km_per_lat,
-                    ];
-                    let d = [
-                        f64::from(e.east - e.west) * km_per_lon,
-                        f64::from(e.east_lat - e.west_lat) * km_per_lat,
-                    ];
+                    let a = [(f64::from(e.west) - x) * km_per_lon, (f64::from(e.west_lat) - y) * km_per_lat];
+                    let d = [f64::from(e.east - e.west) * km_per_lon, f64::from(e.east_lat - e.west_lat) * km_per_lat];
                     let length2 = d[0] * d[0] + d[1] * d[1];
-                    let t = if length2 > 0.0 {
-                        (-(a[0] * d[0] + a[1] * d[1]) / length2).clamp(0.0, 1.0)
-                    } else {
-                        0.0
-                    };
+                    let t = if length2 > 0.0 { (-(a[0] * d[0] + a[1] * d[1]) / length2).clamp(0.0, 1.0) } else { 0.0 };
                     let km = (a[0] + t * d[0]).hypot(a[1] + t * d[1]);
                     if km < best.0 {
                         best = (km, Some(CountryId(e.country)));
@@ -203,8 +172,7 @@ impl Outlines {
                 for e in self.band(band_of(lat)) {
                     let (y0, y1) = (f64::from(e.west_lat), f64::from(e.east_lat));
                     if (y0 > y) != (y1 > y) {
-                        let x =
-                            f64::from(e.west) + (y - y0) / (y1 - y0) * f64::from(e.east - e.west);
+                        let x = f64::from(e.west) + (y - y0) / (y1 - y0) * f64::from(e.east - e.west);
                         spans.push(((x / DEGREE) as f32, e.country));
                     }
                 }
@@ -230,16 +198,7 @@ fn banded(edges: &[Edge]) -> (Vec<Edge>, Vec<u32>) {
         starts[b + 1] += starts[b];
     }
     let mut fill = starts.clone();
-    let mut sorted = vec![
-        Edge {
-            west: 0,
-            west_lat: 0,
-            east: 0,
-            east_lat: 0,
-            country: 0
-        };
-        starts[BANDS] as usize
-    ];
+    let mut sorted = vec![Edge { west: 0, west_lat: 0, east: 0, east_lat: 0, country: 0 }; starts[BANDS] as usize];
     for e in edges {
         for b in span(e) {
             sorted[fill[b] as usize] = *e;

@@ -68,16 +68,10 @@ impl Population {
             let share = f64::from(people).sqrt() / roots[country].max(1.0);
             let row = (((90.0 - p.lat()) * CELLS) as usize).min(ROWS - 1);
             let column = ((p.lon() + 180.0) * CELLS) as usize % COLUMNS;
-            grid[row * COLUMNS + column] +=
-                (1.0 - TOWN) * people as f32 + (elsewhere * share) as f32;
+            grid[row * COLUMNS + column] += (1.0 - TOWN) * people as f32 + (elsewhere * share) as f32;
         }
         let (starts, cells) = index(&discs);
-        Population {
-            discs,
-            starts,
-            cells,
-            countryside: spread(grid),
-        }
+        Population { discs, starts, cells, countryside: spread(grid) }
     }
 
     /// Inhabitants per square kilometre.
@@ -127,11 +121,8 @@ fn index(discs: &[Disc]) -> (Vec<u32>, Vec<u32>) {
         let west = (f64::from(d.lon - dlon + 180.0) * CELLS).floor() as i64;
         let east = (f64::from(d.lon + dlon + 180.0) * CELLS).floor() as i64;
         let columns = west..=east.min(west + COLUMNS as i64 - 1);
-        (row(d.lat + dlat)..=row(d.lat - dlat)).flat_map(move |r| {
-            columns
-                .clone()
-                .map(move |c| r * COLUMNS + c.rem_euclid(COLUMNS as i64) as usize)
-        })
+        (row(d.lat + dlat)..=row(d.lat - dlat))
+            .flat_map(move |r| columns.clone().map(move |c| r * COLUMNS + c.rem_euclid(COLUMNS as i64) as usize))
     };
     let mut starts = vec![0u32; ROWS * COLUMNS + 1];
     for d in discs {
@@ -155,15 +146,10 @@ fn index(discs: &[Disc]) -> (Vec<u32>, Vec<u32>) {
 fn spread(grid: Vec<f32>) -> Vec<f32> {
     const KERNEL: [f32; 5] = [1.0 / 16.0, 4.0 / 16.0, 6.0 / 16.0, 4.0 / 16.0, 1.0 / 16.0];
     let mut across = vec![0f32; grid.len()];
-    for (from, to) in grid
-        .chunks_exact(COLUMNS)
-        .zip(across.chunks_exact_mut(COLUMNS))
-    {
+    for (from, to) in grid.chunks_exact(COLUMNS).zip(across.chunks_exact_mut(COLUMNS)) {
         if from.iter().any(|&v| v > 0.0) {
             for (column, value) in to.iter_mut().enumerate() {
-                *value = (0..5)
-                    .map(|k| KERNEL[k] * from[(column + COLUMNS + k - 2) % COLUMNS])
-                    .sum();
+                *value = (0..5).map(|k| KERNEL[k] * from[(column + COLUMNS + k - 2) % COLUMNS]).sum();
             }
         }
     }
@@ -175,9 +161,7 @@ fn spread(grid: Vec<f32>) -> Vec<f32> {
         for (k, weight) in KERNEL.iter().enumerate() {
             let source = (row + k).saturating_sub(2).min(ROWS - 1) * COLUMNS;
             let to = &mut out[row * COLUMNS..(row + 1) * COLUMNS];
-            to.iter_mut()
-                .zip(&across[source..source + COLUMNS])
-                .for_each(|(t, s)| *t += weight * s / area);
+            to.iter_mut().zip(&across[source..source + COLUMNS]).for_each(|(t, s)| *t += weight * s / area);
         }
     }
     out
@@ -193,26 +177,10 @@ mod tests {
 
     #[test]
     fn cities_towns_and_deserts() {
-        assert!(
-            density(48.8566, 2.3522) > 8_000.0,
-            "Paris {}",
-            density(48.8566, 2.3522)
-        );
-        assert!(
-            density(19.076, 72.8777) > 10_000.0,
-            "Mumbai {}",
-            density(19.076, 72.8777)
-        );
-        assert!(
-            (300.0..6_000.0).contains(&density(50.9787, 11.0328)),
-            "Erfurt {}",
-            density(50.9787, 11.0328)
-        );
-        assert!(
-            (15.0..400.0).contains(&density(44.9, 0.55)),
-            "Dordogne {}",
-            density(44.9, 0.55)
-        );
+        assert!(density(48.8566, 2.3522) > 8_000.0, "Paris {}", density(48.8566, 2.3522));
+        assert!(density(19.076, 72.8777) > 10_000.0, "Mumbai {}", density(19.076, 72.8777));
+        assert!((300.0..6_000.0).contains(&density(50.9787, 11.0328)), "Erfurt {}", density(50.9787, 11.0328));
+        assert!((15.0..400.0).contains(&density(44.9, 0.55)), "Dordogne {}", density(44.9, 0.55));
         assert!(density(23.5, 10.0) < 2.0, "Sahara {}", density(23.5, 10.0));
     }
 
@@ -221,15 +189,9 @@ mod tests {
         // 20 m steps through Tokyo's outskirts and across the antimeridian near Fiji: no step of 3 %.
         for (lat, lon) in [(35.6, 139.0), (-16.8, 179.9)] {
             let along: Vec<f32> = (0..2000)
-                .map(|i| {
-                    Planet::get().population_km2(LatLon::wrapped(lat, lon + f64::from(i) * 2e-4))
-                })
+                .map(|i| Planet::get().population_km2(LatLon::wrapped(lat, lon + f64::from(i) * 2e-4)))
                 .collect();
-            assert!(
-                along
-                    .windows(2)
-                    .all(|w| (w[1] - w[0]).abs() <= 0.03 * w[0].max(w[1]) + 0.05)
-            );
+            assert!(along.windows(2).all(|w| (w[1] - w[0]).abs() <= 0.03 * w[0].max(w[1]) + 0.05));
         }
     }
 }

@@ -98,16 +98,12 @@ struct Towns {
 impl Towns {
     fn push(&mut self, place: u32, weight: f64) {
         self.places.push(place);
-        self.running
-            .push(self.running.last().copied().unwrap_or(0.0) + weight);
+        self.running.push(self.running.last().copied().unwrap_or(0.0) + weight);
     }
 
     fn draw(&self, rng: &mut Rng) -> Option<u32> {
         let at = rng.f64() * self.running.last()?;
-        let i = self
-            .running
-            .partition_point(|&r| r <= at)
-            .min(self.places.len() - 1);
+        let i = self.running.partition_point(|&r| r <= at).min(self.places.len() - 1);
         Some(self.places[i])
     }
 }
@@ -131,8 +127,7 @@ impl Coverage {
         let mut arrivals: Vec<(f64, u32, f64)> = planet
             .places()
             .map(|place| {
-                let tempered = weight(&place)
-                    * country[usize::from(place.country.0)].powf(COUNTRY_POWER - 1.0);
+                let tempered = weight(&place) * country[usize::from(place.country.0)].powf(COUNTRY_POWER - 1.0);
                 let uniform = Rng::new(fold(town_key(&place), 0xc0_7e)).f64();
                 (-(1.0 - uniform).ln() / tempered, place.index, tempered)
             })
@@ -143,11 +138,8 @@ impl Coverage {
             let place = planet.place(*index);
             planet.country_at(place.position) == Some(place.country)
         });
-        let mut coverage = Coverage {
-            training: Towns::default(),
-            held_out: Towns::default(),
-            validation: Towns::default(),
-        };
+        let mut coverage =
+            Coverage { training: Towns::default(), held_out: Towns::default(), validation: Towns::default() };
         for &(_, index, tempered) in covered.take(COVERED) {
             let towns = match Group::of(&planet.place(index)) {
                 Group::Training => &mut coverage.training,
@@ -192,26 +184,16 @@ impl Planet {
                 OUTER_KM.start + (OUTER_KM.end - OUTER_KM.start) * rng.f64()
             };
             let (position, along) = roads::snap(place.position.destination(360.0 * rng.f64(), km));
-            self.may_hold(split, &place, position)
-                .then_some((position, along))
+            self.may_hold(split, &place, position).then_some((position, along))
         });
         let (position, along) = accepted.unwrap_or_else(|| {
             let (position, along) = roads::snap(place.position);
             let inside = self.country_at(position) == Some(place.country);
             (if inside { position } else { place.position }, along)
         });
-        let heading_deg = if rng.chance(0.5) {
-            along
-        } else {
-            (along + 180.0).rem_euclid(360.0)
-        };
+        let heading_deg = if rng.chance(0.5) { along } else { (along + 180.0).rem_euclid(360.0) };
         let moment = Moment::draw(self, position, &mut rng);
-        Site {
-            position,
-            heading_deg,
-            town,
-            moment,
-        }
+        Site { position, heading_deg, town, moment }
     }
 
     /// On land, in the town's country, and not beside a town of another group if that would be unfair.
@@ -219,8 +201,7 @@ impl Planet {
         if self.land_at(position) != Some(town.country) {
             return false;
         }
-        split.group() != Group::Training
-            || Group::of(&self.nearest_place(position)) == Group::Training
+        split.group() != Group::Training || Group::of(&self.nearest_place(position)) == Group::Training
     }
 }
 
@@ -230,13 +211,7 @@ mod tests {
 
     use super::*;
 
-    const SPLITS: [Split; 5] = [
-        Split::Train,
-        Split::Validation,
-        Split::Random,
-        Split::Towns,
-        Split::TownsValidation,
-    ];
+    const SPLITS: [Split; 5] = [Split::Train, Split::Validation, Split::Random, Split::Towns, Split::TownsValidation];
 
     #[test]
     fn ten_thousand_towns_in_disjoint_groups() {
@@ -259,17 +234,11 @@ mod tests {
             for i in (0..50).rev() {
                 let again = planet.site(split, 7, i);
                 let first = &forwards[i as usize];
-                assert_eq!(
-                    (again.position, again.town, again.moment),
-                    (first.position, first.town, first.moment)
-                );
+                assert_eq!((again.position, again.town, again.moment), (first.position, first.town, first.moment));
                 assert_eq!(again.heading_deg, first.heading_deg);
             }
         }
-        let (a, b) = (
-            planet.site(Split::Train, 7, 1),
-            planet.site(Split::Random, 7, 1),
-        );
+        let (a, b) = (planet.site(Split::Train, 7, 1), planet.site(Split::Random, 7, 1));
         assert!(a.position != b.position && planet.site(Split::Train, 8, 1).position != a.position);
     }
 
@@ -284,33 +253,18 @@ mod tests {
                 let site = planet.site(split, 1, i);
                 let town = planet.place(site.town);
                 assert!(towns.contains(&site.town));
-                assert_eq!(
-                    planet.country_at(site.position),
-                    Some(town.country),
-                    "{} {}",
-                    town.name,
-                    site.position
-                );
+                assert_eq!(planet.country_at(site.position), Some(town.country), "{} {}", town.name, site.position);
                 let km = site.position.distance_km(town.position);
                 assert!(km < 15.3, "{} {km} km", town.name);
                 inner += usize::from(km < 1.95);
                 centre += usize::from(km < 0.2);
                 if split == Split::Train {
-                    assert!(
-                        km < 0.2
-                            || Group::of(&planet.nearest_place(site.position)) == Group::Training
-                    );
+                    assert!(km < 0.2 || Group::of(&planet.nearest_place(site.position)) == Group::Training);
                 }
             }
         }
-        assert!(
-            (0.45..0.60).contains(&(inner as f64 / total as f64)),
-            "{inner} inner"
-        );
-        assert!(
-            (centre as f64) < 0.06 * total as f64,
-            "{centre} of {total} at the centre"
-        );
+        assert!((0.45..0.60).contains(&(inner as f64 / total as f64)), "{inner} inner");
+        assert!((centre as f64) < 0.06 * total as f64, "{centre} of {total} at the centre");
     }
 
     #[test]
@@ -319,20 +273,12 @@ mod tests {
         let total = 20_000;
         let mut count = HashMap::new();
         for i in 0..total {
-            *count
-                .entry(planet.place(planet.site(Split::Train, 3, i).town).country)
-                .or_insert(0u64) += 1;
+            *count.entry(planet.place(planet.site(Split::Train, 3, i).town).country).or_insert(0u64) += 1;
         }
         let mut shares: Vec<f64> = count.values().map(|&n| n as f64 / total as f64).collect();
         shares.sort_by(|a, b| b.total_cmp(a));
         let of = |n: usize| shares.iter().take(n).sum::<f64>();
-        println!(
-            "{} countries; first {:.3}, 50: {:.3}, 150: {:.3}",
-            shares.len(),
-            shares[0],
-            of(50),
-            of(150)
-        );
+        println!("{} countries; first {:.3}, 50: {:.3}, 150: {:.3}", shares.len(), shares[0], of(50), of(150));
         assert!(of(150) >= 0.90, "150 countries make {:.3}", of(150));
         assert!(of(150) <= 0.99, "no fewer: {:.3}", of(150));
         assert!(shares[0] < 0.08, "no country dominates: {:.3}", shares[0]);

@@ -36,8 +36,7 @@ impl WindMap {
         let mut land = vec![false; ROWS * COLUMNS];
         for (row, spans) in outlines.land_spans(ROWS).iter().enumerate() {
             for span in spans.chunks_exact(2) {
-                let column =
-                    |lon: f32| (((f64::from(lon) + 180.0) * CELLS + 0.5) as usize).min(COLUMNS);
+                let column = |lon: f32| (((f64::from(lon) + 180.0) * CELLS + 0.5) as usize).min(COLUMNS);
                 land[row * COLUMNS + column(span[0])..row * COLUMNS + column(span[1])].fill(true);
             }
         }
@@ -46,21 +45,9 @@ impl WindMap {
             LatLon::wrapped(lat, (column as f64 + 0.5) / CELLS - 180.0)
         };
         let height: Vec<f32> = (0..ROWS * COLUMNS)
-            .map(|i| {
-                if land[i] {
-                    elevation.at(centre(i / COLUMNS, i % COLUMNS)).max(0.0)
-                } else {
-                    0.0
-                }
-            })
+            .map(|i| if land[i] { elevation.at(centre(i / COLUMNS, i % COLUMNS)).max(0.0) } else { 0.0 })
             .collect();
-        let mut map = vec![
-            Winds {
-                moisture: [0.5; 4],
-                land: [0.5; 4]
-            };
-            ROWS * COLUMNS
-        ];
+        let mut map = vec![Winds { moisture: [0.5; 4], land: [0.5; 4] }; ROWS * COLUMNS];
         let side = (EARTH_RADIUS_KM.to_radians() / CELLS) as f32;
         let mut blow = |wind: usize, cells: &mut dyn Iterator<Item = usize>, km: f32| {
             let step = Step {
@@ -68,11 +55,7 @@ impl WindMap {
                 loss: (-km / LOSS_KM).exp(),
                 fade: (-km / MEMORY_KM).exp(),
             };
-            let mut air = Air {
-                moisture: 0.7,
-                land: 0.5,
-                height: 0.0,
-            };
+            let mut air = Air { moisture: 0.7, land: 0.5, height: 0.0 };
             for cell in cells {
                 air.pass(&step, land[cell], height[cell]);
                 map[cell].moisture[wind] = air.moisture;
@@ -88,11 +71,7 @@ impl WindMap {
             blow(1, &mut (0..2 * COLUMNS).rev().map(cell), km);
         }
         for column in 0..COLUMNS {
-            blow(
-                2,
-                &mut (0..ROWS).rev().map(|row| row * COLUMNS + column),
-                side,
-            );
+            blow(2, &mut (0..ROWS).rev().map(|row| row * COLUMNS + column), side);
             blow(3, &mut (0..ROWS).map(|row| row * COLUMNS + column), side);
         }
         WindMap(map)
@@ -104,10 +83,7 @@ impl WindMap {
         let x = ((p.lon() + 180.0) * CELLS - 0.5).rem_euclid(COLUMNS as f64);
         let (row, column) = (y as usize, x as usize);
         let (fy, fx) = ((y - row as f64) as f32, (x - column as f64) as f32);
-        let mut out = Winds {
-            moisture: [0.0; 4],
-            land: [0.0; 4],
-        };
+        let mut out = Winds { moisture: [0.0; 4], land: [0.0; 4] };
         for (r, c, weight) in [
             (row, column, (1.0 - fy) * (1.0 - fx)),
             (row, column + 1, (1.0 - fy) * fx),

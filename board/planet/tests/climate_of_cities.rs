@@ -93,19 +93,12 @@ fn zones_and_temperatures_of_known_cities() {
     for (name, lat, lon, january, july, mm, zone) in CITIES {
         let climate = planet.climate(LatLon::new(lat, lon).unwrap());
         let found = climate.koeppen();
-        let (t, p) = (
-            climate.temperature_c,
-            climate.mean_precipitation_mm_day() * 365.25,
-        );
+        let (t, p) = (climate.temperature_c, climate.mean_precipitation_mm_day() * 365.25);
         groups += usize::from(found.code().as_bytes()[0] == zone.as_bytes()[0]);
         zones += usize::from(found.code() == zone);
         error += (t[0] - january).abs() / 2.0 + (t[6] - july).abs() / 2.0;
         rain += ((p + 50.0) / (mm + 50.0)).ln().abs();
-        let months: Vec<i32> = climate
-            .precipitation_mm_day
-            .iter()
-            .map(|v| (v * 30.4) as i32)
-            .collect();
+        let months: Vec<i32> = climate.precipitation_mm_day.iter().map(|v| (v * 30.4) as i32).collect();
         let mark = if found.code() == zone {
             ' '
         } else if found.group() == zone.as_bytes()[0] as char {
@@ -126,14 +119,7 @@ fn zones_and_temperatures_of_known_cities() {
         error / n as f32,
         (rain / n as f32).exp()
     );
-    assert!(
-        groups * 100 >= n * 80,
-        "main group right for {groups} of {n}"
-    );
+    assert!(groups * 100 >= n * 80, "main group right for {groups} of {n}");
     assert!(zones * 100 >= n * 50, "zone right for {zones} of {n}");
-    assert!(
-        error / (n as f32) < 4.0,
-        "mean error of January and July {:.1} degrees",
-        error / n as f32
-    );
+    assert!(error / (n as f32) < 4.0, "mean error of January and July {:.1} degrees", error / n as f32);
 }

@@ -60,11 +60,7 @@ fn known_cities_lie_in_their_countries() {
     let planet = Planet::get();
     for (code, lat, lon) in CITIES {
         let found = planet.country_at(LatLon::new(lat, lon).unwrap());
-        assert_eq!(
-            found.map(|id| planet.country(id).code()),
-            Some(code),
-            "{lat} {lon}"
-        );
+        assert_eq!(found.map(|id| planet.country(id).code()), Some(code), "{lat} {lon}");
     }
 }
 
@@ -75,16 +71,9 @@ fn the_open_sea_has_no_country_and_the_shore_has_one() {
     assert_eq!(at(30.0, -40.0), None);
     assert_eq!(at(0.0, 180.0), None);
     // Ten kilometres off Brighton, and off Fiji on both sides of the antimeridian.
-    assert_eq!(
-        at(50.74, -0.14).map(|id| planet.country(id).code()),
-        Some("GB")
-    );
+    assert_eq!(at(50.74, -0.14).map(|id| planet.country(id).code()), Some("GB"));
     for lon in [179.99, -179.99] {
-        assert_eq!(
-            at(-16.8, lon).map(|id| planet.country(id).code()),
-            Some("FJ"),
-            "{lon}"
-        );
+        assert_eq!(at(-16.8, lon).map(|id| planet.country(id).code()), Some("FJ"), "{lon}");
     }
     for lat in [-90.0, 90.0] {
         at(lat, 0.0);
@@ -94,19 +83,9 @@ fn the_open_sea_has_no_country_and_the_shore_has_one() {
 #[test]
 fn most_places_lie_where_they_say() {
     let planet = Planet::get();
-    let wrong = planet
-        .places()
-        .filter(|p| planet.country_at(p.position) != Some(p.country))
-        .count();
-    println!(
-        "{wrong} of {} places outside their country",
-        planet.places().len()
-    );
-    assert!(
-        wrong * 100 < planet.places().len(),
-        "{wrong} of {}",
-        planet.places().len()
-    );
+    let wrong = planet.places().filter(|p| planet.country_at(p.position) != Some(p.country)).count();
+    println!("{wrong} of {} places outside their country", planet.places().len());
+    assert!(wrong * 100 < planet.places().len(), "{wrong} of {}", planet.places().len());
 }
 
 /// `cargo test --release -p homing-planet --test countries_of_cities -- --ignored --nocapture`
@@ -119,21 +98,14 @@ fn speed() {
     let start = Instant::now();
     planet.towns(homing_planet::Split::Train);
     println!("coverage in {:?}", start.elapsed());
-    let sites: Vec<LatLon> = (0..20_000)
-        .map(|i| planet.site(homing_planet::Split::Train, 1, i).position)
-        .collect();
+    let sites: Vec<LatLon> = (0..20_000).map(|i| planet.site(homing_planet::Split::Train, 1, i).position).collect();
     println!("20,000 sites in {:?}", start.elapsed());
     let time = |name: &str, work: &dyn Fn(LatLon) -> f64| {
         let start = Instant::now();
         let sum: f64 = sites.iter().map(|&p| work(p)).sum();
-        println!(
-            "{name}: {:.2} us ({sum:.0})",
-            start.elapsed().as_secs_f64() * 1e6 / sites.len() as f64
-        );
+        println!("{name}: {:.2} us ({sum:.0})", start.elapsed().as_secs_f64() * 1e6 / sites.len() as f64);
     };
-    time("country_at", &|p| {
-        planet.country_at(p).map_or(0.0, |c| c.0.into())
-    });
+    time("country_at", &|p| planet.country_at(p).map_or(0.0, |c| c.0.into()));
     time("population_km2", &|p| planet.population_km2(p).into());
     time("climate", &|p| planet.climate(p).temperature_c[0].into());
     time("elevation_m", &|p| planet.elevation_m(p).into());

@@ -37,7 +37,8 @@ impl Camera for SimulatedCamera {
         }
         let mut vehicle = lock(&self.vehicle);
         // Mounted once, so its tilt stays; the noise is new in each picture through the scene's moment.
-        let mounted = camera::Camera::used(self.size_px as usize, fold(vehicle.seed(), self.bearing_deg.to_bits().into()));
+        let mounted =
+            camera::Camera::used(self.size_px as usize, fold(vehicle.seed(), self.bearing_deg.to_bits().into()));
         (frame.width, frame.height) = (self.size_px, self.size_px);
         frame.rgb.resize(3 * (self.size_px * self.size_px) as usize, 0);
         vehicle.scene().view_into(self.bearing_deg, &mounted, &mut frame.rgb);

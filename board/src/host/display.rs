@@ -27,7 +27,9 @@ impl Display for PngDisplay {
     fn show(&mut self, screen: &Screen) -> Result<(), BoardError> {
         let size = (Screen::WIDTH * SCALE + 2 * RIM, Screen::HEIGHT * SCALE + 2 * RIM);
         let picture = RgbImage::from_fn(size.0, size.1, |x, y| {
-            let (Some(px), Some(py)) = (x.checked_sub(RIM), y.checked_sub(RIM)) else { return Rgb([24, 26, 30]) };
+            let (Some(px), Some(py)) = (x.checked_sub(RIM), y.checked_sub(RIM)) else {
+                return Rgb([24, 26, 30]);
+            };
             if px >= Screen::WIDTH * SCALE || py >= Screen::HEIGHT * SCALE {
                 return Rgb([24, 26, 30]);
             }
@@ -53,7 +55,11 @@ impl Display for PngDisplay {
 
 #[cfg(test)]
 mod tests {
-    use embedded_graphics::{Drawable, pixelcolor::BinaryColor, prelude::{Pixel, Point}};
+    use embedded_graphics::{
+        Drawable,
+        pixelcolor::BinaryColor,
+        prelude::{Pixel, Point},
+    };
 
     use super::*;
 

@@ -4,11 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use homing_models::LatLon;
 use homing_planet::{
-    Planet, Split,
+    Planet, Scene, Split,
     hash::{Rng, fold},
     moment::Moment,
     roads,
-    scene::Scene,
 };
 
 /// Speed that turns the distance between fixes into time.
@@ -21,7 +20,7 @@ const ARRIVED_KM: f64 = 6.0;
 const YEAR_START_S: u64 = 1_767_225_600;
 
 /// A place on the way: where the vehicle is and where it heads.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Drive {
     planet: &'static Planet,
     rng: Rng,
@@ -62,7 +61,7 @@ impl Drive {
         let turns = [0.0, 30.0, -30.0, 60.0, -60.0, 90.0, -90.0, 135.0, -135.0, 180.0];
         let land = |turn: &f64| {
             let to = self.position.destination(wanted + turn, self.step_km);
-            self.planet.country_at(to).is_some().then_some((to, wanted + turn))
+            self.planet.land_at(to).is_some().then_some((to, wanted + turn))
         };
         let Some((to, bearing)) = turns.iter().find_map(land) else {
             // An islet smaller than a step: stay on its road.
@@ -93,7 +92,7 @@ impl Drive {
     fn land_all_the_way(&self, to: LatLon, distance_km: f64) -> bool {
         let bearing = self.position.bearing_deg(to);
         let steps = (distance_km / 8.0) as usize;
-        (1..steps).all(|i| self.planet.country_at(self.position.destination(bearing, 8.0 * i as f64)).is_some())
+        (1..steps).all(|i| self.planet.land_at(self.position.destination(bearing, 8.0 * i as f64)).is_some())
     }
 }
 
@@ -191,7 +190,12 @@ mod tests {
         for seed in [1, 2, 3] {
             let drive = |seed| {
                 let mut v = Vehicle::new(Drive::start(seed, 4.0));
-                (0..40).map(|_| { v.advance(); (v.position(), v.time()) }).collect::<Vec<_>>()
+                (0..40)
+                    .map(|_| {
+                        v.advance();
+                        (v.position(), v.time())
+                    })
+                    .collect::<Vec<_>>()
             };
             let way = drive(seed);
             assert_eq!(way, drive(seed), "deterministic");

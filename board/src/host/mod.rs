@@ -15,7 +15,7 @@ pub use gnss::{GnssStory, SimulatedGnss};
 pub use link::{FileLink, PtyLink};
 use serde::Deserialize;
 
-use crate::{Board, BoardError, CAMERA_BEARINGS_DEG, CAMERA_NAMES, Camera, Clock, Epoch, Link};
+use crate::{Board, BoardError, CAMERA_BEARINGS_DEG, CAMERA_NAMES, Camera, Clock, Epoch, Frame, Link};
 
 /// How the simulated vehicle drives and what it carries.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -25,8 +25,8 @@ pub struct HostSettings {
     pub seed: u64,
     /// Distance between two fixes.
     pub step_km: f64,
-    /// Side of the square camera pictures.
-    pub camera_px: u32,
+    /// Side of the square camera pictures; `None` for what the model takes.
+    pub camera_px: Option<u32>,
     /// What happens to GNSS on the way.
     pub gnss: GnssStory,
     /// Cameras that are broken, by name.
@@ -35,7 +35,7 @@ pub struct HostSettings {
 
 impl Default for HostSettings {
     fn default() -> Self {
-        HostSettings { seed: 1, step_km: 4.0, camera_px: 96, gnss: GnssStory::default(), dead_cameras: Vec::new() }
+        HostSettings { seed: 1, step_km: 4.0, camera_px: None, gnss: GnssStory::default(), dead_cameras: Vec::new() }
     }
 }
 
@@ -51,17 +51,24 @@ pub struct HostOutput {
 /// The vehicle, shared by everything that is mounted on it.
 pub type Shared = Arc<Mutex<Vehicle>>;
 
-/// Builds the host board. `fixes` is the length of the drive that the GNSS story is spread over.
+/// Builds the host board. `model_px` is the side of the cameras' pictures where the settings name none;
+/// `fixes` is the length of the drive that the GNSS story is spread over.
 ///
 /// # Errors
 /// When a setting is impossible or the link cannot be opened.
-pub fn board(settings: &HostSettings, fixes: u64, output: &HostOutput) -> Result<(Board, Shared), BoardError> {
+pub fn board(
+    settings: &HostSettings,
+    model_px: u32,
+    fixes: u64,
+    output: &HostOutput,
+) -> Result<(Board, Shared), BoardError> {
+    let camera_px = settings.camera_px.unwrap_or(model_px);
     let unknown = settings.dead_cameras.iter().find(|n| !CAMERA_NAMES.contains(&n.as_str()));
     if let Some(name) = unknown {
         return Err(BoardError::Setting(format!("dead_cameras: no camera {name:?}; use {}", CAMERA_NAMES.join(", "))));
     }
-    if !(16..=4096).contains(&settings.camera_px) {
-        return Err(BoardError::Setting(format!("camera_px is {}, need 16..=4096", settings.camera_px)));
+    if !(16..=4096).contains(&camera_px) {
+        return Err(BoardError::Setting(format!("camera_px is {camera_px}, need 16..=4096")));
     }
     if !(0.001..=50.0).contains(&settings.step_km) {
         return Err(BoardError::Setting(format!("step_km is {}, need 0.001..=50", settings.step_km)));
@@ -69,8 +76,7 @@ pub fn board(settings: &HostSettings, fixes: u64, output: &HostOutput) -> Result
     let vehicle = Arc::new(Mutex::new(Vehicle::new(Drive::start(settings.seed, settings.step_km))));
     let cameras = std::array::from_fn(|i| {
         let dead = settings.dead_cameras.iter().any(|n| n == CAMERA_NAMES[i]);
-        let camera =
-            SimulatedCamera::new(CAMERA_NAMES[i], CAMERA_BEARINGS_DEG[i], settings.camera_px, dead, vehicle.clone());
+        let camera = SimulatedCamera::new(CAMERA_NAMES[i], CAMERA_BEARINGS_DEG[i], camera_px, dead, vehicle.clone());
         Some(Box::new(camera) as Box<dyn Camera>)
     });
     let link = match output.link.as_deref() {
@@ -87,6 +93,20 @@ pub fn board(settings: &HostSettings, fixes: u64, output: &HostOutput) -> Result
         link,
     };
     Ok((board, vehicle))
+}
+
+/// Pictures of what is around the vehicle now, at any size, as the four cameras would take them.
+///
+/// # Errors
+/// Never for 8..=4096 pixels.
+pub fn portrait(vehicle: &Shared, size_px: u32) -> Result<Vec<Frame>, BoardError> {
+    let view = |i: usize| {
+        let mut frame = Frame::default();
+        SimulatedCamera::new(CAMERA_NAMES[i], CAMERA_BEARINGS_DEG[i], size_px, false, vehicle.clone())
+            .grab(std::time::Duration::MAX, &mut frame)?;
+        Ok(frame)
+    };
+    (0..CAMERA_NAMES.len()).map(view).collect()
 }
 
 /// Drives on instead of waiting.

@@ -2,6 +2,7 @@
 //! and a picture of the drive for people.
 
 mod drive_map;
+mod ground;
 pub mod json;
 pub mod nmea;
 mod outfile;

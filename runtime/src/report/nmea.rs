@@ -31,20 +31,25 @@ pub type Burst = heapless::String<{ MAX_SENTENCE * SENTENCES }>;
 pub fn burst(fix: &Fix, model_id: &str) -> Burst {
     let time = DateTime::<Utc>::from(fix.time);
     // Time of day in centiseconds, cut and not rounded, so that it cannot become 24 h or run ahead.
-    let clock = format_args(time);
+    let clock = time_of_day(time);
     let mut out = Burst::new();
     let date = (time.day(), time.month(), time.year().rem_euclid(100));
     match &fix.tracked {
         Some(t) => {
             let (lat, lon) = (latitude(t.position), longitude(t.position));
-            sentence(&mut out, format_args!("GPRMC,{clock},A,{lat},{lon},,,{:02}{:02}{:02},,,E", date.0, date.1, date.2));
+            sentence(
+                &mut out,
+                format_args!("GPRMC,{clock},A,{lat},{lon},,,{:02}{:02}{:02},,,E", date.0, date.1, date.2),
+            );
             let p95_m = f64::from(t.radius.p95_km) * 1000.0;
             let hdop = (p95_m / GPSD_UERE_M).max(0.01);
-            let mut dop = heapless::String::<8>::new();
-            if hdop <= MAX_HDOP {
-                let _ = write!(dop, "{hdop:.2}");
-            }
-            sentence(&mut out, format_args!("GPGSA,A,2,,,,,,,,,,,,,{dop},{dop},"));
+            // All three or none, as parsers want them; 99.99 is how receivers say that they do not know.
+            let mut dop = heapless::String::<24>::new();
+            let _ = match hdop <= MAX_HDOP {
+                true => write!(dop, "{hdop:.2},{hdop:.2},99.99"),
+                false => write!(dop, ",,"),
+            };
+            sentence(&mut out, format_args!("GPGSA,A,2,,,,,,,,,,,,,{dop}"));
             let sigma_m = p95_m / P95_SIGMAS;
             sentence(&mut out, format_args!("GPGST,{clock},,,,,{sigma_m:.1},{sigma_m:.1},"));
             sentence(
@@ -83,7 +88,7 @@ fn sentence(out: &mut Burst, body: std::fmt::Arguments<'_>) {
     }
 }
 
-fn format_args(t: DateTime<Utc>) -> heapless::String<9> {
+fn time_of_day(t: DateTime<Utc>) -> heapless::String<9> {
     let mut s = heapless::String::new();
     let _ = write!(s, "{:02}{:02}{:02}.{:02}", t.hour(), t.minute(), t.second(), t.nanosecond() / 10_000_000 % 100);
     s
@@ -154,10 +159,10 @@ mod tests {
         assert_eq!(
             lines(&b),
             [
-                "$GPRMC,091959.99,A,3351.4070,S,15112.9178,E,,,040326,,,E*57",
-                "$GPGSA,A,2,,,,,,,,,,,,,,,*1E",
-                "$GPGST,091959.99,,,,,98049.3,98049.3,*7E",
-                "$PHOM,091959.99,60.0,240.0,1234,4,D,0123456789ab*3F",
+                "$GPRMC,091959.99,A,3351.4070,S,15112.9178,E,,,040326,,,E*4F",
+                "$GPGSA,A,2,,,,,,,,,,,,,,,*1D",
+                "$GPGST,091959.99,,,,,98049.4,98049.4,*74",
+                "$PHOM,091959.99,60.0,240.0,1234,4,D,0123456789ab*53",
             ]
         );
     }
@@ -178,10 +183,12 @@ mod tests {
                         modes.push(r.status_of_fix == nmea::sentences::rmc::RmcStatusOfFix::Autonomous);
                     }
                     Ok(ParseResult::GSA(g)) => {
-                        assert_eq!(g.mode2, nmea::sentences::GsaMode2::Fix2D);
+                        assert_eq!(format!("{:?}", g.mode2), "Fix2D");
                         assert!((g.hdop.unwrap() - 1000.0 / 19.0).abs() < 0.01);
                     }
-                    Ok(ParseResult::GST(g)) => assert!((g.lat_error_std_dev.unwrap() - 408.5).abs() < 0.1),
+                    Ok(ParseResult::GST(g)) => {
+                        assert!((g.lat_sd.unwrap() - 408.5).abs() < 0.1)
+                    }
                     Ok(other) => panic!("{other:?}"),
                     Err(_) => assert!(line.starts_with("$PHOM,"), "{line}"),
                 }
@@ -193,7 +200,7 @@ mod tests {
     #[test]
     fn a_radius_beyond_what_hdop_can_say_leaves_it_empty() {
         let hdop = |p95_km: f32| lines(&burst(&fix(1.0, 1.0, p95_km), "m"))[1].to_owned();
-        assert!(hdop(1.7).contains(",89.47,89.47,*"));
+        assert!(hdop(1.7).contains(",89.47,89.47,99.99*"));
         assert!(hdop(1.72).contains(",,,*"), "never saturated");
     }
 

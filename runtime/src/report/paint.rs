@@ -110,7 +110,8 @@ impl Canvas {
             let ((ax, ay), (bx, by)) = (pair[0], pair[1]);
             let (dx, dy) = (bx - ax, by - ay);
             let length2 = (dx * dx + dy * dy).max(1e-9);
-            let rows = ((ay.min(by) - reach).max(y0 as f32) as usize)..=((ay.max(by) + reach).clamp(0.0, y1 as f32) as usize);
+            let rows =
+                ((ay.min(by) - reach).max(y0 as f32) as usize)..=((ay.max(by) + reach).clamp(0.0, y1 as f32) as usize);
             for y in rows {
                 let from = (ax.min(bx) - reach).max(x0 as f32) as usize;
                 for x in from..=((ax.max(bx) + reach).clamp(0.0, x1 as f32) as usize) {

@@ -17,7 +17,7 @@ use embedded_graphics::{
 use homing_board::Screen;
 
 use super::Fix;
-use crate::locate::Place;
+use crate::{compare::Verdict, locate::Place};
 
 /// Letters of a line of 6x10 pixels.
 const COLUMNS: usize = 21;
@@ -43,15 +43,16 @@ pub fn draw(screen: &mut Screen, fix: &Fix, place: Option<Place<'_>>, simulated_
             let _ = write!(line, "{:.3}\u{b0}{ns} {:.3}\u{b0}{ew}", lat.abs(), lon.abs());
             text(Point::new(1, 24), on(&FONT_6X10), &line);
             line.clear();
-            let _ = write!(line, "\u{b1}{:.0} km 50%  \u{b1}{:.0} km 95%", t.radius.p50_km, t.radius.p95_km);
+            let _ = write!(line, "\u{b1}{:.0}/{:.0} km (50/95%)", t.radius.p50_km, t.radius.p95_km);
             text(Point::new(1, 37), on(&FONT_5X8), &line);
         }
         _ => text(Point::new(1, 18), on(&FONT_6X10), "no view: no estimate"),
     }
     line.clear();
-    let _ = match fix.comparison.distance_km {
-        Some(km) => write!(line, "GPS {} {km:.0} km", fix.comparison.verdict.words()),
-        None => write!(line, "{}", fix.comparison.verdict.words()),
+    let verdict = fix.comparison.verdict;
+    let _ = match (verdict, fix.comparison.distance_km) {
+        (Verdict::Agree | Verdict::Disagree, Some(km)) => write!(line, "GPS {} {km:.0} km", verdict.words()),
+        _ => write!(line, "{}", verdict.words()),
     };
     text(Point::new(1, 50), on(&FONT_6X10), shortened(&line, COLUMNS));
 

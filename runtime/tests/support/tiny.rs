@@ -165,8 +165,12 @@ pub fn manifest() -> Manifest {
 /// Writes the bundle into `dir` and opens it.
 pub fn bundle(dir: &Path) -> Bundle {
     let mut writer = BundleWriter::new(dir).expect("a directory for tests can be written");
-    let files =
-        [(ENCODER, encoder_onnx(None)), (HEADS, heads_onnx()), (GEOCELLS, geocells().encode()), (PROTOTYPES, prototypes())];
+    let files = [
+        (ENCODER, encoder_onnx(None)),
+        (HEADS, heads_onnx()),
+        (GEOCELLS, geocells().encode()),
+        (PROTOTYPES, prototypes()),
+    ];
     for (name, bytes) in files {
         writer.file(name, &bytes).expect("written");
     }

@@ -158,7 +158,9 @@ fn parse(text: &str, folder: &Path) -> Result<(Sample, Pictures), String> {
         None => planet.country(planet.country_at(position).unwrap_or(place.country)).iso,
     };
     let koeppen = match line.koeppen {
-        Some(code) => Some(Koeppen::from_code(&code).ok_or(format!("koeppen {code:?} is no climate zone such as Cfb"))?),
+        Some(code) => {
+            Some(Koeppen::from_code(&code).ok_or(format!("koeppen {code:?} is no climate zone such as Cfb"))?)
+        }
         None => None,
     };
     if line.month.is_some_and(|m| !(1..=12).contains(&m)) {
@@ -223,11 +225,7 @@ impl Gallery for FileGallery {
         out: &mut [u8],
     ) -> Result<(), ViewError> {
         let images = &self.pictures[sample].images;
-        let path = images.get(bearing).ok_or(ViewError::NoSuchView {
-            sample,
-            views: images.len(),
-            asked: bearing,
-        })?;
+        let path = images.get(bearing).ok_or(ViewError::NoSuchView { sample, views: images.len(), asked: bearing })?;
         let rgb = read(path, size_px).map_err(|source| ViewError::Picture { path: path.clone(), source })?;
         out.copy_from_slice(&rgb);
         Ok(())

@@ -81,7 +81,7 @@ impl AdamW {
         });
     }
 
-    /// The moments under `FIRST.name` and `SECOND.name`, sharing memory with the optimiser.
+    /// The moments under `first_moment.NAME` and `second_moment.NAME`, sharing memory with the optimiser.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let both = |m: &Moments| {
             [

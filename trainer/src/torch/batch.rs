@@ -46,7 +46,9 @@ impl Plan {
     /// The numbers of one-, two- and four-view examples are the same in each step, so that tensors keep their shapes.
     pub fn step(&mut self, step: u32) -> Vec<Example> {
         let first = u64::from(step) * self.batch_sites as u64;
-        (0..self.batch_sites).map(|i| self.example(first + i as u64, view_count(self.shares, i, self.batch_sites))).collect()
+        (0..self.batch_sites)
+            .map(|i| self.example(first + i as u64, view_count(self.shares, i, self.batch_sites)))
+            .collect()
     }
 
     fn example(&mut self, number: u64, views: usize) -> Example {

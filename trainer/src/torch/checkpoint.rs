@@ -98,8 +98,9 @@ pub fn save_weights(network: &Network, path: &Path) -> Result<()> {
 /// # Errors
 /// When the file is missing, damaged, or of another shape.
 pub fn load_weights(network: &mut Network, path: &Path) -> Result<()> {
-    tch::no_grad(|| network.variables.read_safetensors(path))
-        .with_context(|| format!("{}: no trained weights of this recipe; run `homing-trainer train` first", path.display()))
+    tch::no_grad(|| network.variables.read_safetensors(path)).with_context(|| {
+        format!("{}: no trained weights of this recipe; run `homing-trainer train` first", path.display())
+    })
 }
 
 /// Writes beside the final name, to the disk, and renames: a reader never sees half a file.
@@ -114,7 +115,8 @@ fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
 
 /// A number for everything that a run's weights depend on, given as text and bytes.
 pub fn fingerprint(parts: &[&[u8]]) -> i64 {
-    let joined = parts.iter().flat_map(|part| (part.len() as u64).to_le_bytes().into_iter().chain(part.iter().copied()));
+    let joined =
+        parts.iter().flat_map(|part| (part.len() as u64).to_le_bytes().into_iter().chain(part.iter().copied()));
     let hash = homing_models::manifest::sha256_hex(&joined.collect::<Vec<u8>>());
     // 15 hexadecimal digits are a positive number of 60 bits.
     i64::from_str_radix(&hash[..15], 16).unwrap_or_default()

@@ -5,10 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::commands::{write_picture, write_whole};
+use crate::plot::{Series, curves};
+
 use super::examination::Marks;
 
 /// The file's name.
 pub const CURVE: &str = "loss.csv";
+/// The curve as a picture.
+pub const PICTURE: &str = "loss.png";
 
 /// What one step gave.
 #[derive(Clone, Debug)]
@@ -39,7 +44,8 @@ pub struct Curve {
     losses: Vec<(u32, f64)>,
 }
 
-const HEADER: &str = "step,loss,cells,regression,koeppen,month,gradient_norm,lr,validation_country,validation_median_km";
+const HEADER: &str =
+    "step,loss,cells,regression,koeppen,month,gradient_norm,lr,validation_country,validation_median_km";
 
 impl Curve {
     /// The curve in a working directory up to `step`; empty where there is none.
@@ -103,9 +109,13 @@ impl Curve {
     pub fn write(&self, out: &Path) -> Result<()> {
         let path = out.join(CURVE);
         let text = format!("{HEADER}\n{}\n", self.lines.join("\n"));
-        let partial = path.with_extension("partial");
-        std::fs::write(&partial, text)
-            .and_then(|()| std::fs::rename(&partial, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+        write_whole(&path, text.as_bytes())?;
+        let points = self.losses.iter().map(|&(step, loss)| (f64::from(step), loss)).collect();
+        let series = [Series { name: "loss".to_owned(), points }];
+        // A curve without a finite point is no reason to lose a checkpoint.
+        match curves("training", "loss", &series) {
+            Ok(picture) => write_picture(&out.join(PICTURE), &picture),
+            Err(_) => Ok(()),
+        }
     }
 }

@@ -42,7 +42,13 @@ impl Judge<'_> {
     ///
     /// # Errors
     /// When a view cannot be read or the model cannot run.
-    pub fn evaluate(&self, predictor: &dyn Predictor, gallery: &dyn Gallery, side: usize, holdout: &str) -> Result<Evaluation> {
+    pub fn evaluate(
+        &self,
+        predictor: &dyn Predictor,
+        gallery: &dyn Gallery,
+        side: usize,
+        holdout: &str,
+    ) -> Result<Evaluation> {
         let sites: Vec<usize> = (0..gallery.samples().len()).collect();
         let [mut refined, mut one_view, mut centroid] = [Tally::default(), Tally::default(), Tally::default()];
         for chunk in sites.chunks(SITES_AT_ONCE) {
@@ -77,7 +83,14 @@ impl Judge<'_> {
         })
     }
 
-    fn guess(&self, found: &Predictions, i: usize, embedding: &[f32], truth: &Truth, with_refinement: bool) -> Outcome<'_> {
+    fn guess(
+        &self,
+        found: &Predictions,
+        i: usize,
+        embedding: &[f32],
+        truth: &Truth,
+        with_refinement: bool,
+    ) -> Outcome<'_> {
         let probabilities = &found.cells[i * self.geocells.len()..][..self.geocells.len()];
         let params = RefineParams { k: if with_refinement { self.params.k } else { 1 }, ..*self.params };
         let best = refine(self.geocells, self.prototypes, probabilities, embedding, &params)[0];

@@ -118,6 +118,16 @@ pub fn export(bench: &Workbench, network: &Network, target: &Path, (sites, seed)
     Ok(writer.finish(manifest)?)
 }
 
+/// The size of all files of a bundle in megabytes (10^6 bytes).
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn size_mb(bundle: &Path) -> Result<f64> {
+    let files = std::fs::read_dir(bundle).with_context(|| format!("cannot read {}", bundle.display()))?;
+    let sizes: Vec<u64> = files.map(|file| Ok(file?.metadata()?.len())).collect::<std::io::Result<_>>()?;
+    Ok(sizes.iter().sum::<u64>() as f64 / 1e6)
+}
+
 fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
     let (recipe, training) = (&bench.recipe, &bench.recipe.training);
     let number = |n: usize| toml::Value::Integer(n as i64);

@@ -65,7 +65,14 @@ impl Exported {
     ///
     /// # Errors
     /// When tract refuses a graph.
-    pub fn load(encoder: &[u8], heads: &[u8], side: usize, dims: usize, cells: usize, tasks: &TaskList) -> Result<Self> {
+    pub fn load(
+        encoder: &[u8],
+        heads: &[u8],
+        side: usize,
+        dims: usize,
+        cells: usize,
+        tasks: &TaskList,
+    ) -> Result<Self> {
         let load = |bytes: &[u8], what: &str| {
             let model = tract_onnx::onnx().model_for_read(&mut &bytes[..]);
             let model = model.and_then(|m| m.into_optimized()).and_then(|m| m.into_runnable());
@@ -90,8 +97,10 @@ impl Exported {
 
 impl Predictor for Exported {
     fn embed(&self, panoramas: &Panoramas) -> Result<Embedded> {
-        let by_site: Vec<Vec<f32>> =
-            (0..panoramas.sites()).into_par_iter().map(|site| self.views(panoramas.views(site))).collect::<Result<_>>()?;
+        let by_site: Vec<Vec<f32>> = (0..panoramas.sites())
+            .into_par_iter()
+            .map(|site| self.views(panoramas.views(site)))
+            .collect::<Result<_>>()?;
         let dims = self.dims;
         Ok(Embedded {
             dims,

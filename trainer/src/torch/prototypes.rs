@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster;
+use crate::commands::write_whole;
 use crate::dataset::{Gallery, PlanetGallery};
 
 use super::embed::{Embedded, embed_gallery};
@@ -58,9 +59,8 @@ pub fn prototypes(bench: &Workbench, network: &Network, variants: u32) -> Result
     let cell_of: Vec<CellId> = bench.geocells.sites().iter().map(|site| site.cell).collect();
     ensure!(cell_of.len() == samples.len(), "{GEOCELLS} is from other data: delete it, and train again");
     let clusters = cluster::clusters(samples, &cell_of, cells, &bench.recipe.prototypes);
-    let encode = |keep_members| {
-        cluster::prototypes(samples, &clusters, cells, &embedded.panoramas, embedded.dims, keep_members)
-    };
+    let encode =
+        |keep_members| cluster::prototypes(samples, &clusters, cells, &embedded.panoramas, embedded.dims, keep_members);
     let (plain, full) = (encode(false), encode(true));
 
     let exam = Exam::take(bench, network)?;
@@ -72,8 +72,8 @@ pub fn prototypes(bench: &Workbench, network: &Network, variants: u32) -> Result
     let radius = calibrate(bench, &exam, &prototypes, &params).context("there is no validation site")?;
     let calibration = Calibration { refine: params, radius };
 
-    replace(&bench.out.join(PROTOTYPES), &bytes)?;
-    replace(&bench.out.join(CALIBRATION), toml::to_string(&calibration)?.as_bytes())?;
+    write_whole(&bench.out.join(PROTOTYPES), &bytes)?;
+    write_whole(&bench.out.join(CALIBRATION), toml::to_string(&calibration)?.as_bytes())?;
     eprintln!(
         "{} prototypes of {} sites; K {}, T {}, limit {}, {:?}",
         prototypes.len(),
@@ -169,11 +169,4 @@ fn calibrate(bench: &Workbench, exam: &Exam, prototypes: &Prototypes, params: &R
         (spread_km(&bench.geocells, probabilities, guess), guess.distance_km(exam.truths[i]))
     };
     RadiusTable::fit(&(0..exam.truths.len()).into_par_iter().map(pair).collect::<Vec<_>>())
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, bytes)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -36,7 +36,10 @@ impl ColouredNoise {
                 admin1: format!("region {town}"),
                 admin2: String::new(),
                 town: format!("town {town}"),
-                aux: AuxValues { regressions: [Some(at.lat() as f32 + 60.0); REGRESSIONS.len()], koeppen: Some(town as u8) },
+                aux: AuxValues {
+                    regressions: [Some(at.lat() as f32 + 60.0); REGRESSIONS.len()],
+                    koeppen: Some(town as u8),
+                },
             }
         });
         ColouredNoise { samples: samples.collect(), seed }
@@ -49,11 +52,11 @@ impl Gallery for ColouredNoise {
     }
 
     fn views(&self, sample: usize) -> usize {
-        if sample % 7 == 0 { 3 } else { 4 }
+        if sample.is_multiple_of(7) { 3 } else { 4 }
     }
 
     fn month(&self, sample: usize, variant: u64) -> Option<u8> {
-        (sample % 3 > 0).then_some(((sample as u64 + variant) % 12) as u8)
+        (!sample.is_multiple_of(3)).then_some(((sample as u64 + variant) % 12) as u8)
     }
 
     fn views_into(&self, sample: usize, variant: u64, size_px: usize, out: &mut [u8]) -> Result<(), ViewError> {
@@ -61,7 +64,14 @@ impl Gallery for ColouredNoise {
         views.enumerate().try_for_each(|(i, out)| self.view_into(sample, variant, i, size_px, out))
     }
 
-    fn view_into(&self, sample: usize, variant: u64, bearing: usize, _: usize, out: &mut [u8]) -> Result<(), ViewError> {
+    fn view_into(
+        &self,
+        sample: usize,
+        variant: u64,
+        bearing: usize,
+        _: usize,
+        out: &mut [u8],
+    ) -> Result<(), ViewError> {
         let mut rng = Rng::new(fold(fold(self.seed, sample as u64), 8 * variant + bearing as u64));
         let unit = self.samples[sample].position.unit();
         for (i, byte) in out.iter_mut().enumerate() {

@@ -132,8 +132,11 @@ impl NormedConv {
         let inputs = shape[1] * shape[2] * shape[3];
         // He's initialisation, for the ReLU that follows.
         let weight = path.var("weight", &shape, Init::Randn { mean: 0.0, stdev: (2.0 / inputs as f64).sqrt() });
-        let config =
-            nn::BatchNormConfig { eps: BATCH_NORM_EPSILON, ws_init: Init::Const(gain), ..nn::BatchNormConfig::default() };
+        let config = nn::BatchNormConfig {
+            eps: BATCH_NORM_EPSILON,
+            ws_init: Init::Const(gain),
+            ..nn::BatchNormConfig::default()
+        };
         NormedConv { weight, norm: nn::batch_norm2d(path / "norm", shape[0], config), stride, pad }
     }
 

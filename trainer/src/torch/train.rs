@@ -76,7 +76,7 @@ impl Run<'_> {
             return Ok(());
         }
         let labels = Labels::of(&*bench.training, &bench.tasks);
-        let examination = Examination::load(&*bench.validation, &bench.geocells, &bench.recipe)?;
+        let examination = Examination::load(&*bench.validation, &bench.recipe)?;
         let bar = progress_bar(training.steps, first);
         let (started, views) = (Instant::now(), views_per_step(training));
         std::thread::scope(|scope| {
@@ -100,7 +100,10 @@ impl Run<'_> {
                     let marks = examination.mark(&self.state.averaged, &bench.geocells);
                     row.validation = Some(marks);
                     bar.suspend(|| {
-                        eprintln!("step {done}: loss {:.3}, validation {marks}, {rate:.0} views/s", self.curve.recent_loss(50));
+                        eprintln!(
+                            "step {done}: loss {:.3}, validation {marks}, {rate:.0} views/s",
+                            self.curve.recent_loss(50)
+                        );
                     });
                 }
                 self.curve.push(row);

@@ -7,6 +7,7 @@ use homing_models::bundle::GEOCELLS;
 use homing_models::{Geocells, TaskList};
 use tch::Device;
 
+use crate::commands::write_whole;
 use crate::dataset::{self, Gallery};
 use crate::geocells::divide;
 use crate::recipe::{Data, Recipe};
@@ -69,10 +70,7 @@ impl Workbench {
             Geocells::decode(&bytes).with_context(|| format!("{}: delete it to make it anew", path.display()))?
         } else {
             let made = divide(training.samples(), &recipe.geocells)?.geocells;
-            let partial = path.with_extension("partial");
-            std::fs::write(&partial, made.encode())
-                .and_then(|()| std::fs::rename(&partial, &path))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            write_whole(&path, &made.encode())?;
             made
         };
         let tasks = dataset::task_list(&*training);

@@ -48,8 +48,7 @@ fn skyline(scene: &Scene, view: &View, size: usize) -> Vec<Column> {
             let f = view.focal;
             let far = view.horizon - f * 0.68 * scene.relief * (hills(2.1, 1) - 0.15).max(0.0);
             let woods = 0.04 * scene.biome.tree_cover * (1.0 - 0.5 * scene.urban);
-            let near =
-                view.horizon - f * ((0.09 + 0.24 * scene.relief) * (hills(3.7, 2) - 0.05).max(0.0) + woods);
+            let near = view.horizon - f * ((0.17 + 0.2 * scene.relief) * (hills(3.7, 2) - 0.05).max(0.0) + woods);
             let block = (azimuth.rem_euclid(2.0 * PI) * 14.0) as i32;
             let height = (scene.urban - 0.5).max(0.0) * 0.5 * grain(block, 7, seed);
             Column { far, near, roofs: view.horizon - f * height, sin, cos, azimuth }
@@ -156,8 +155,8 @@ impl<'a> Ground<'a> {
                 let verge = scale(pavement, 1.0 + (n - 0.5) * 0.25 * detail);
                 colour = blend(colour, verge, (half + 3.2 - across) / foot + 0.5);
             }
-            if road.kerbs && across < half + 0.5 + foot {
-                let cover = ((half + 0.5 - across) / foot + 0.5).clamp(0.0, 1.0) * (0.5 / foot).clamp(0.25, 1.0);
+            if road.kerbs && across < half + 0.65 + foot {
+                let cover = ((half + 0.65 - across) / foot + 0.5).clamp(0.0, 1.0) * (0.65 / foot).clamp(0.3, 1.0);
                 let odd = (u / self.kerb_period).rem_euclid(2.0) < 1.0;
                 colour = blend(colour, if odd { look.kerb } else { self.kerb_other }, cover);
             }

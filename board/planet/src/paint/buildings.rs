@@ -25,7 +25,13 @@ pub(super) fn house(scene: &Scene, view: &View, object: &Object, house: &House, 
     let sun = scene.sun.azimuth - scene.heading;
     // A wall turned to the sun is brighter: the front wall looks `inward`, the end wall looks at the vehicle.
     let front_light = 1.0 + 0.22 * view.light.direct * (sun.sin() * inward);
-    let end_faces = if near_end > 0.0 { Some((near_end, -1.0)) } else if far_end < 0.0 { Some((far_end, 1.0)) } else { None };
+    let end_faces = if near_end > 0.0 {
+        Some((near_end, -1.0))
+    } else if far_end < 0.0 {
+        Some((far_end, 1.0))
+    } else {
+        None
+    };
     if let Some((end, looks)) = end_faces {
         let light = 1.0 + 0.22 * view.light.direct * sun.cos() * looks;
         let wall = Upright { from: (end, front), to: (end, back), low: 0.0, high: eaves };
@@ -168,7 +174,10 @@ fn fence_ink(kind: FenceKind, colour: Rgb, u: f32, h: f32, m: f32) -> (Rgb, f32)
         }
         FenceKind::Wire => (
             scale(colour, 0.9),
-            (post(3.0, 0.16) * below(1.3)).max(0.8 * bar(0.35, 0.03)).max(0.8 * bar(0.7, 0.03)).max(0.8 * bar(1.05, 0.03)),
+            (post(3.0, 0.16) * below(1.3))
+                .max(0.8 * bar(0.35, 0.03))
+                .max(0.8 * bar(0.7, 0.03))
+                .max(0.8 * bar(1.05, 0.03)),
         ),
         FenceKind::Hedge => {
             let n = noise2(u * 2.0, h * 3.0, 17);

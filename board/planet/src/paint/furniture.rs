@@ -86,12 +86,8 @@ pub(super) fn sign(scene: &Scene, view: &View, object: &Object, face: SignFace, 
     };
     let facts = &scene.facts;
     let script = facts.script;
-    let board = Upright {
-        from: (object.forward, object.right - half),
-        to: (object.forward, object.right + half),
-        low,
-        high,
-    };
+    let board =
+        Upright { from: (object.forward, object.right - half), to: (object.forward, object.right + half), low, high };
     // Seen from ahead, `right` runs to the left: lettering must still run from left to right.
     let mirrored = board_runs_left(view, &board);
     board.paint(view, canvas, |s, h, m, z| {
@@ -109,14 +105,29 @@ pub(super) fn sign(scene: &Scene, view: &View, object: &Object, face: SignFace, 
                     object.seed ^ line as u32,
                 );
                 let rim = x.abs() > 0.95 || y.abs() > 0.9;
-                let ink = if rim { 1.0 } else if s > 2.0 * half - 0.25 { 0.0 } else { ink };
+                let ink = if rim {
+                    1.0
+                } else if s > 2.0 * half - 0.25 {
+                    0.0
+                } else {
+                    ink
+                };
                 (blend(facts.guide_sign.ground, facts.guide_sign.letters, ink), 1.0)
             }
             SignFace::Warning => warning(facts.warning, x, y),
             SignFace::Limit => {
                 let r = (x * x + y * y).sqrt();
                 let digit = y.abs() < 0.35 && (x.abs() - 0.25).abs() < 0.14;
-                (if r > 0.72 { RED } else if digit { [0.08; 3] } else { [0.95; 3] }, inside(1.0 - r))
+                (
+                    if r > 0.72 {
+                        RED
+                    } else if digit {
+                        [0.08; 3]
+                    } else {
+                        [0.95; 3]
+                    },
+                    inside(1.0 - r),
+                )
             }
             SignFace::Stop => {
                 let r = x.abs().max(y.abs()).max((x.abs() + y.abs()) * 0.72);
@@ -148,7 +159,16 @@ fn warning(kind: Warning, x: f32, y: f32) -> (Rgb, f32) {
         Warning::WhiteTriangle | Warning::YellowTriangle => {
             let edge = (0.5 * (y + 1.0) - x.abs()).min(1.0 - y);
             let ground = if kind == Warning::WhiteTriangle { [0.95, 0.95, 0.95] } else { [0.98, 0.8, 0.1] };
-            (if symbol { [0.06; 3] } else if edge < 0.2 { RED } else { ground }, inside(edge))
+            (
+                if symbol {
+                    [0.06; 3]
+                } else if edge < 0.2 {
+                    RED
+                } else {
+                    ground
+                },
+                inside(edge),
+            )
         }
     }
 }
@@ -166,9 +186,17 @@ pub(super) fn shelter(scene: &Scene, view: &View, object: &Object, canvas: &mut 
             (view.lit([0.6, 0.68, 0.72], z), 0.35)
         }
     });
-    let side = Upright { from: (f - 1.9 * f.signum(), r), to: (f - 1.9 * f.signum(), r - 1.1 * (r + scene.road.lane).signum()), low: 0.0, high: object.height };
+    let side = Upright {
+        from: (f - 1.9 * f.signum(), r),
+        to: (f - 1.9 * f.signum(), r - 1.1 * (r + scene.road.lane).signum()),
+        low: 0.0,
+        high: object.height,
+    };
     side.paint(view, canvas, |_, h, _, z| {
-        (view.lit(if h > 0.82 * object.height { roof } else { panel }, z), if h > 0.3 * object.height { 1.0 } else { 0.0 })
+        (
+            view.lit(if h > 0.82 * object.height { roof } else { panel }, z),
+            if h > 0.3 * object.height { 1.0 } else { 0.0 },
+        )
     });
 }
 

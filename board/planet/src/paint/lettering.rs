@@ -55,8 +55,20 @@ pub(super) fn ink(script: Script, x: f32, y: f32, letters_per_px: f32, seed: u32
     if letters_per_px > 0.7 {
         return match strokes {
             Strokes::Square | Strokes::Mixed | Strokes::Blocks => 0.5,
-            Strokes::Joined => if y > 0.55 && y < 0.8 { 0.8 } else { 0.15 },
-            Strokes::Headline => if y < 0.3 { 0.8 } else { 0.35 },
+            Strokes::Joined => {
+                if y > 0.55 && y < 0.8 {
+                    0.8
+                } else {
+                    0.15
+                }
+            }
+            Strokes::Headline => {
+                if y < 0.3 {
+                    0.8
+                } else {
+                    0.35
+                }
+            }
             _ => 0.4,
         };
     }
@@ -95,7 +107,9 @@ pub(super) fn ink(script: Script, x: f32, y: f32, letters_per_px: f32, seed: u32
                 (fx - 0.75 * y).abs() < 0.1 || ring(0.55, 0.65, 0.28)
             }
         }
-        Strokes::Blocks => ring(0.3, 0.3, 0.27) || (fx - 0.74).abs() < 0.07 && y < 0.62 || (y - 0.8).abs() < 0.08 && fx < 0.85,
+        Strokes::Blocks => {
+            ring(0.3, 0.3, 0.27) || (fx - 0.74).abs() < 0.07 && y < 0.62 || (y - 0.8).abs() < 0.08 && fx < 0.85
+        }
         Strokes::Joined => {
             (0.58..0.76).contains(&y)
                 || chance(1, 0.4) && fx < 0.17 && y < 0.7
@@ -103,11 +117,17 @@ pub(super) fn ink(script: Script, x: f32, y: f32, letters_per_px: f32, seed: u32
                     && (fx - 0.5).abs() < 0.12
                     && (y - if chance(3, 0.5) { 0.3 } else { 0.92 }).abs() < 0.08
         }
-        Strokes::Hooks => fx < 0.8 && (y < 0.22 || fx > 0.58 || chance(1, 0.4) && y > 0.78 || chance(2, 0.3) && fx < 0.2),
+        Strokes::Hooks => {
+            fx < 0.8 && (y < 0.22 || fx > 0.58 || chance(1, 0.4) && y > 0.78 || chance(2, 0.3) && fx < 0.2)
+        }
         Strokes::Headline => y < 0.16 || (fx - 0.58).abs() < 0.08 || chance(1, 0.7) && ring(0.28, 0.55, 0.24),
-        Strokes::Rings => ring(0.4, 0.5, if chance(1, 0.5) { 0.4 } else { 0.3 }) || chance(2, 0.4) && (fx - 0.85).abs() < 0.07,
+        Strokes::Rings => {
+            ring(0.4, 0.5, if chance(1, 0.5) { 0.4 } else { 0.3 }) || chance(2, 0.4) && (fx - 0.85).abs() < 0.07
+        }
         Strokes::Loops => {
-            ring(0.22, 0.24, 0.2) || (fx - 0.18).abs() < 0.08 && y > 0.25 || (fx - 0.68).abs() < 0.08 && y > 0.15
+            ring(0.22, 0.24, 0.2)
+                || (fx - 0.18).abs() < 0.08 && y > 0.25
+                || (fx - 0.68).abs() < 0.08 && y > 0.15
                 || chance(1, 0.5) && y < 0.1 && fx < 0.6
         }
     };

@@ -30,7 +30,15 @@ pub(super) fn tree(scene: &Scene, view: &View, object: &Object, kind: TreeKind, 
             if !slender {
                 let low = scale(colour, 0.93);
                 canvas.ellipse((x - 0.16 * h, y - 0.53 * h), (0.2 * h, 0.2 * h), low, opacity, 0.45, seed ^ 1, light);
-                canvas.ellipse((x + 0.17 * h, y - 0.56 * h), (0.2 * h, 0.22 * h), colour, opacity, 0.45, seed ^ 2, light);
+                canvas.ellipse(
+                    (x + 0.17 * h, y - 0.56 * h),
+                    (0.2 * h, 0.22 * h),
+                    colour,
+                    opacity,
+                    0.45,
+                    seed ^ 2,
+                    light,
+                );
             }
         }
         TreeKind::Conifer => {
@@ -76,5 +84,13 @@ pub(super) fn bush(scene: &Scene, view: &View, object: &Object, canvas: &mut Can
     let h = object.height * view.per_metre(spot.z);
     let at = (view.column(spot), view.row(spot.z, 0.4 * object.height));
     let colour = view.lit(scale(scene.look.leaf, 1.05), spot.z);
-    canvas.ellipse(at, (0.75 * h, 0.5 * h), colour, 0.95, 0.5, object.seed, Shading { strength: 0.5, ..view.light.shading });
+    canvas.ellipse(
+        at,
+        (0.75 * h, 0.5 * h),
+        colour,
+        0.95,
+        0.5,
+        object.seed,
+        Shading { strength: 0.5, ..view.light.shading },
+    );
 }

@@ -26,7 +26,8 @@ pub(super) fn car(scene: &Scene, view: &View, object: &Object, paint: Rgb, ours:
     let z = view.spot(f, r).z.max(1.0);
 
     if beside {
-        let side = Upright { from: (f - half_length, near_side), to: (f + half_length, near_side), low: 0.12, high: bonnet };
+        let side =
+            Upright { from: (f - half_length, near_side), to: (f + half_length, near_side), low: 0.12, high: bonnet };
         side.paint(view, canvas, |s, height, _, z| {
             let wheel = |at: f32| ((s - at).powi(2) + (height - 0.3).powi(2)) < 0.1;
             (view.lit(if wheel(0.8) || wheel(3.4) { TYRE } else { scale(paint, 0.92) }, z), 1.0)
@@ -54,7 +55,15 @@ pub(super) fn car(scene: &Scene, view: &View, object: &Object, paint: Rgb, ours:
         let at_plate = x.abs() < plate_half.max(0.4 * m) && (height - 0.42).abs() < plate_height.max(0.4 * m);
         let wheel = x.abs() > 0.62 && height < 0.3;
         let grille = !tail && x.abs() < 0.5 && (0.55..0.8).contains(&height);
-        let colour = if at_plate { plate } else if wheel { TYRE } else if grille { [0.1; 3] } else { paint };
+        let colour = if at_plate {
+            plate
+        } else if wheel {
+            TYRE
+        } else if grille {
+            [0.1; 3]
+        } else {
+            paint
+        };
         let gap = if height < 0.15 && !wheel { 0.5 } else { 1.0 };
         (view.lit(colour, z), gap)
     });

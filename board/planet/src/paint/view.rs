@@ -113,8 +113,11 @@ impl Light {
         let warm = (1.0 - (sun.elevation / 0.4).max(0.0)).clamp(0.0, 1.0) * (1.0 - night);
         let grey = 0.7 - 0.12 * weather.rain;
         let zenith = blend(blend([0.27, 0.45, 0.76], [0.34, 0.4, 0.58], warm), [0.9 * grey, 0.93 * grey, grey], cloud);
-        let horizon =
-            blend(blend([0.71, 0.8, 0.9], [0.94, 0.73, 0.52], warm * (1.0 - cloud)), [1.1 * grey, 1.12 * grey, 1.13 * grey], cloud);
+        let horizon = blend(
+            blend([0.71, 0.8, 0.9], [0.94, 0.73, 0.52], warm * (1.0 - cloud)),
+            [1.1 * grey, 1.12 * grey, 1.13 * grey],
+            cloud,
+        );
         let horizon = blend(horizon, [0.85, 0.77, 0.62], 0.25 * scene.biome.dry);
         let dark = [0.03, 0.035, 0.06];
         let direct = (1.0 - cloud) * (1.0 - night);
@@ -125,7 +128,11 @@ impl Light {
         Light {
             zenith: blend(zenith, dark, 0.93 * night),
             haze: blend(horizon, [0.07, 0.07, 0.1], 0.9 * night),
-            tint: [brightness * (1.0 + 0.1 * warmth), brightness * (1.0 - 0.05 * warmth), brightness * (1.0 - 0.22 * warmth)],
+            tint: [
+                brightness * (1.0 + 0.1 * warmth),
+                brightness * (1.0 - 0.05 * warmth),
+                brightness * (1.0 - 0.22 * warmth),
+            ],
             direct,
             night,
             sight_m: if fog > 0.01 { 900.0 / (1.0 + 22.0 * fog) } else { 900.0 },

@@ -137,21 +137,14 @@ fn urbanity(population_km2: f32) -> f32 {
 }
 
 impl Look {
-    fn new(
-        fields: &Fields,
-        biome: &Biome,
-        town: &TownStyle,
-        facts: &Facts,
-        weather: &Weather,
-        autumn: f32,
-    ) -> Self {
+    fn new(fields: &Fields, biome: &Biome, town: &TownStyle, facts: &Facts, weather: &Weather, autumn: f32) -> Self {
         let f = &fields.local;
         let white = [0.9, 0.92, 0.96];
-        let soil = blend(biome.soil, hsv(0.14 * f[0], 0.62 - 0.25 * f[1], 0.3 + 0.45 * f[1]), 0.7);
-        let verge = blend(biome.grass, hsv(0.12 + 0.26 * f[2], 0.6, 0.34 + 0.22 * f[2]), 0.75);
-        let bare = (0.2 + 0.5 * biome.dry).clamp(0.0, 0.75);
+        let soil = blend(biome.soil, hsv(0.15 * f[0], 0.65 - 0.25 * f[1], 0.27 + 0.5 * f[1]), 0.8);
+        let verge = blend(biome.grass, hsv(0.12 + 0.27 * f[2], 0.62, 0.34 + 0.22 * f[2]), 0.82);
+        let bare = 0.42 + 0.33 * biome.dry;
         let ground = blend(blend(biome.grass, verge, 0.4), soil, bare);
-        let leaf = blend(biome.leaf, hsv(0.15 + 0.24 * f[8], 0.58, 0.37), 0.6);
+        let leaf = blend(biome.leaf, hsv(0.13 + 0.28 * f[8], 0.6, 0.37), 0.75);
         let autumn = biome.seasonal * autumn;
         let wall_hue = (f[4] + 0.14 * town.wall_shift).clamp(0.0, 1.0);
         let wall = gradient(
@@ -183,7 +176,7 @@ impl Look {
                 f[9],
             ),
             roof: blend(facts.roof, roof, 0.7),
-            wall: blend(facts.wall, wall, 0.65),
+            wall: blend(facts.wall, wall, 0.8),
             modern: fields.modern,
         }
     }
@@ -195,7 +188,7 @@ impl Road {
         let paved = rng.chance(0.86 + 0.2 * urban);
         let half_width = if urban > 0.6 { rng.range(3.2, 5.4) } else { rng.range(2.8, 3.8) };
         let side = if facts.left { -1.0 } else { 1.0 };
-        let fence_chance = 0.42 - 0.2 * urban;
+        let fence_chance = 0.55 - 0.25 * urban;
         Road {
             half_width,
             paved,
@@ -203,8 +196,8 @@ impl Road {
             along: on.u as f32,
             direction: if on.forward { 1.0 } else { -1.0 },
             double_line: rng.chance(0.33),
-            arrows: paved && rng.chance(0.4),
-            kerbs: paved && rng.chance(0.5),
+            arrows: paved && rng.chance(0.5),
+            kerbs: paved && rng.chance(0.6),
             fences: [rng.chance(fence_chance), rng.chance(fence_chance)],
             fence_offset: half_width + rng.range(1.9, 2.6),
         }

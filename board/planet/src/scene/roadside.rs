@@ -34,17 +34,26 @@ impl Object {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Thing {
-    Tree { kind: TreeKind, tone: f32 },
+    Tree {
+        kind: TreeKind,
+        tone: f32,
+    },
     Bush,
     House(House),
     Pole,
     Lamp,
     Bollard(Bollard),
     /// A traffic sign; traffic that drives `facing` (+1 our way, -1 towards us) reads it, the others see its back.
-    Sign { face: SignFace, facing: f32 },
+    Sign {
+        face: SignFace,
+        facing: f32,
+    },
     Shelter,
     Tower,
-    Car { paint: Rgb, ours: bool },
+    Car {
+        paint: Rgb,
+        ours: bool,
+    },
 }
 
 /// Order of [`super::Biome::kinds`].
@@ -58,14 +67,8 @@ pub(crate) enum TreeKind {
     Birch,
 }
 
-const TREE_KINDS: [TreeKind; 6] = [
-    TreeKind::Broadleaf,
-    TreeKind::Conifer,
-    TreeKind::Palm,
-    TreeKind::Cactus,
-    TreeKind::Acacia,
-    TreeKind::Birch,
-];
+const TREE_KINDS: [TreeKind; 6] =
+    [TreeKind::Broadleaf, TreeKind::Conifer, TreeKind::Palm, TreeKind::Cactus, TreeKind::Acacia, TreeKind::Birch];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum SignFace {
@@ -138,21 +141,35 @@ impl Roadside<'_> {
         for (side, kind) in [(-1.0f32, 11), (1.0, 12)] {
             self.slots(kind, 17.0, |this, u, rng| {
                 let (there, set_back, storey, length, depth) = (rng.f32(), rng.f32(), rng.f32(), rng.f32(), rng.f32());
-                let (tone, hue, flat, shop, seed) = (rng.normal(), rng.normal(), rng.f32(), rng.f32(), rng.u64() as u32);
+                let (tone, hue, flat, shop, seed) =
+                    (rng.normal(), rng.normal(), rng.f32(), rng.f32(), rng.u64() as u32);
                 if there > filled {
                     return;
                 }
                 let scene = &this.scene;
                 let (look, facts) = (&scene.look, &scene.facts);
-                let storeys = (0.8 + 0.8 * fields.storeys + 1.2 * urban + tall * (2.0 + 7.0 * storey * (0.4 + fields.modern))
+                let storeys = (0.8
+                    + 0.8 * fields.storeys
+                    + 1.2 * urban
+                    + tall * (2.0 + 7.0 * storey * (0.4 + fields.modern))
                     + 0.9 * (storey - 0.5))
                     .round()
                     .max(1.0);
-                let gap = 3.0 + set_back * if urban > 0.6 { 2.0 } else if urban > 0.3 { 7.0 } else { 13.0 };
-                let pitch = if flat < if facts.roof_pitch < 0.3 { 0.8 } else { 0.1 } + 0.35 * tall { 0.0 } else {
+                let gap = 3.0
+                    + set_back
+                        * if urban > 0.6 {
+                            2.0
+                        } else if urban > 0.3 {
+                            7.0
+                        } else {
+                            13.0
+                        };
+                let pitch = if flat < if facts.roof_pitch < 0.3 { 0.8 } else { 0.1 } + 0.35 * tall {
+                    0.0
+                } else {
                     facts.roof_pitch * (0.6 + 0.5 * fields.storeys)
                 };
-                let wall = scale(blend(look.wall, hsv(0.1 + 0.04 * hue, 0.12, 0.86), 0.25), 0.95 + 0.07 * tone);
+                let wall = scale(blend(look.wall, hsv(0.1 + 0.04 * hue, 0.12, 0.86), 0.12), 0.95 + 0.06 * tone);
                 let roof = scale(look.roof, 0.97 + 0.08 * hue);
                 let front = scene.road.half_width + gap;
                 let shop = (urban > 0.45 && shop < 0.6).then(|| scene.town.fascia[usize::from(seed % 5 == 0)]);

@@ -1,0 +1,120 @@
+//! Check: looks at everything a run needs, one line each, and says how to mend what is wrong.
+
+use std::{fmt, io, path::Path, time::Duration};
+
+use homing_board::{
+    Frame,
+    host::{self, HostOutput},
+};
+use homing_models::Bundle;
+
+use crate::{
+    Model,
+    capture::Panorama,
+    config::{BoardKind, Config},
+    encode::Embeddings,
+};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it works.
+    pub ok: bool,
+    /// What it is.
+    pub what: &'static str,
+    /// What was found, and the way out when it does not work.
+    pub found: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:4} {:14} {}", if self.ok { "ok" } else { "FAIL" }, self.what, self.found)
+    }
+}
+
+/// Looks at configuration, bundle, model, cameras, link and output; `told` hears of each.
+///
+/// # Errors
+/// Those of `told`.
+pub fn run(
+    config: Option<&Path>,
+    bundle: Option<&Path>,
+    mut told: impl FnMut(Finding) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut tell = |what, outcome: Result<String, String>| {
+        let (ok, found) = outcome.map_or_else(|e| (false, e), |s| (true, s));
+        told(Finding { ok, what, found })
+    };
+    let read = config.map_or_else(|| Ok(Config::default()), Config::read);
+    let named = config.map_or_else(|| "none, all as built in".to_owned(), |p| p.display().to_string());
+    tell("configuration", read.as_ref().map(|_| named).map_err(ToString::to_string))?;
+    let Ok(config) = read else { return Ok(()) };
+
+    let dir = config.bundle_dir(bundle);
+    let opened = Bundle::open(&dir).map_err(|e| e.to_string());
+    let world = |simulated| {
+        if simulated { ", simulated planet only" } else { "" }
+    };
+    let about = |b: &Bundle| {
+        let m = &b.manifest;
+        format!("{}: {} {}, {} cells{}", dir.display(), m.name, b.model_id, m.cells, world(m.simulated_planet))
+    };
+    tell("bundle", opened.as_ref().map(about).map_err(Clone::clone))?;
+    let mut image_px = 96;
+    if let Ok(bundle) = opened {
+        let model = Model::load(bundle).map_err(|e| e.to_string());
+        if let Ok(m) = &model {
+            image_px = m.card.image_px;
+        }
+        tell("model", model.and_then(try_model))?;
+    }
+
+    let link = config.link.clone();
+    let built = match config.board {
+        BoardKind::Host => host::board(&config.host, image_px, 1, &HostOutput { display: None, link }),
+    };
+    match built {
+        Err(e) => tell("board", Err(e.to_string()))?,
+        Ok((mut board, _)) => {
+            tell("board", Ok(board.name.clone()))?;
+            board.clock.next_epoch();
+            for camera in board.cameras.iter_mut().flatten() {
+                let mut frame = Frame::default();
+                let grabbed = camera.grab(Duration::from_secs(2), &mut frame);
+                let size = |()| format!("{}: {} x {} pixels", camera.name(), frame.width, frame.height);
+                tell("camera", grabbed.map(size).map_err(|e| e.to_string()))?;
+            }
+            if let Some(gnss) = &mut board.gnss {
+                let fix = gnss.latest().map_err(|e| e.to_string());
+                tell("gnss", fix.map(|f| f.map_or("no fix now".to_owned(), |f| f.position.to_string())))?;
+            }
+            let link = board.link.as_ref().map_or("none".to_owned(), |l| l.name());
+            tell("link", Ok(link))?;
+        }
+    }
+    let out = config.out.clone().unwrap_or_else(|| "out".into());
+    tell(
+        "output",
+        writable(&out)
+            .map(|()| out.display().to_string())
+            .map_err(|e| format!("cannot write {}: {e}; name another directory with --out", out.display())),
+    )
+}
+
+fn try_model(mut model: Model) -> Result<String, String> {
+    let px = model.card.image_px;
+    let rgb = (0..3 * px * px).map(|i| (i * 7 % 251) as u8).collect();
+    let panorama = Panorama::of(std::time::SystemTime::now(), [Frame { width: px, height: px, rgb }]);
+    let mut embeddings = Embeddings::default();
+    model.encoder.encode(&panorama, &mut embeddings).map_err(|e| e.to_string())?;
+    model.locator.locate(&embeddings).map_err(|e| e.to_string())?;
+    Ok(format!("loads and answers, {px} pixels a side"))
+}
+
+/// Tries a file in the directory, or in its nearest parent that is there, and leaves nothing behind.
+fn writable(dir: &Path) -> io::Result<()> {
+    let there = dir.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("."));
+    let probe = there.join(format!(".homing-check-{}.partial", std::process::id()));
+    std::fs::write(&probe, b"")?;
+    std::fs::remove_file(probe)
+}

@@ -1,0 +1,223 @@
+//! `homing run`: the loop, and what a person sees of it.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use anyhow::Context;
+use homing_board::{
+    host::{self, HostOutput},
+    planet::Planet,
+};
+use homing_models::{LatLon, figures::median};
+
+use super::{RunArgs, SIMULATED, load};
+use crate::{
+    Model,
+    capture::Panorama,
+    config::{BoardKind, Config},
+    report::{DriveMap, Fix, json},
+    supervise::{DISPLAY_FILE, Files, MAP_FILE, Observer, RunError, Supervisor},
+};
+
+/// Side of the pictures in the strip of the map.
+const PORTRAIT_PX: u32 = 256;
+
+pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+    config.host.seed = args.seed.unwrap_or(config.host.seed);
+    let dir = args.out.or(config.out.take()).unwrap_or_else(|| PathBuf::from("out"));
+    let model = load(&config, args.bundle.bundle.as_deref())?;
+    let mut files = Some(Files::create(&dir)?);
+    let output = HostOutput { display: Some(dir.join(DISPLAY_FILE)), link: args.link.or(config.link.take()) };
+    let (board, vehicle) = match config.board {
+        BoardKind::Host => host::board(&config.host, model.card.image_px, args.fixes, &output)?,
+    };
+
+    let stop = stop_on_signal()?;
+    let mut watcher = Watcher::new((!args.forever).then_some(args.fixes), vehicle);
+    let begun = watcher.begin(&model, &board, config.host.seed, &dir).map_err(RunError::Observer);
+    let card = model.card.clone();
+    let mut supervisor = Supervisor::new(board, model);
+    let limit = (!args.forever).then_some(args.fixes);
+    let outcome = begun.and_then(|()| supervisor.run(limit, args.pace, &mut files, &stop, &mut watcher));
+    // Whatever ended the drive: what was written is complete and gets its name.
+    if let Some(files) = files.take() {
+        files.finish()?;
+    }
+    let summary = watcher.summary(&supervisor);
+    if let Some(map) = watcher.map.paint(&card, &summary) {
+        save_png(&map, &dir.join(MAP_FILE))?;
+    }
+    match outcome {
+        Err(RunError::Observer(e)) => Err(e.into()),
+        Err(e) => Err(e.into()),
+        Ok(()) => {
+            watcher.end(&summary, &dir)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Ctrl-C and a service's stop end the drive after the fix in progress; a second one ends it at once.
+fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+fn save_png(picture: &image::RgbImage, path: &Path) -> Result<(), RunError> {
+    let partial = path.with_extension("png.partial");
+    let saved = picture.save_with_format(&partial, image::ImageFormat::Png).map_err(io::Error::other);
+    saved
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|source| RunError::Output { path: path.to_owned(), source })
+}
+
+/// Prints fixes and gathers the summary and the map.
+struct Watcher {
+    limit: Option<u64>,
+    vehicle: host::Shared,
+    map: DriveMap,
+    single_km: Vec<f64>,
+    country_hits: usize,
+    known_countries: usize,
+    totals_ms: Vec<f64>,
+    fixes: u64,
+    started: Instant,
+}
+
+/// Fixes whose figures are kept for the summary; a drive without end must not grow without end.
+const REMEMBERED: usize = 100_000;
+
+impl Watcher {
+    fn new(limit: Option<u64>, vehicle: host::Shared) -> Self {
+        Watcher {
+            limit,
+            vehicle,
+            map: DriveMap::default(),
+            single_km: Vec::new(),
+            country_hits: 0,
+            known_countries: 0,
+            totals_ms: Vec::new(),
+            fixes: 0,
+            started: Instant::now(),
+        }
+    }
+
+    fn begin(&mut self, model: &Model, board: &homing_board::Board, seed: u64, dir: &Path) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "homing {}, model {} {}", env!("CARGO_PKG_VERSION"), model.card.name, model.card.id)?;
+        if model.card.simulated_planet {
+            writeln!(out, "{SIMULATED}")?;
+        }
+        writeln!(out, "board {}, seed {seed}, writing to {}", board.name, dir.display())?;
+        if let Some(link) = &board.link {
+            writeln!(out, "sentences go to {}", link.name())?;
+        }
+        writeln!(out)?;
+        writeln!(out, "   #  time (UTC)           latitude   longitude   radius 50/95 %    error  GPS            place")
+    }
+
+    fn summary(&self, supervisor: &Supervisor) -> Vec<(String, String)> {
+        let row = |name: &str, value: String| (name.to_owned(), value);
+        let mut rows = vec![row("fixes", self.fixes.to_string())];
+        if let Some(km) = self.map.median_error_km() {
+            rows.push(row("median error", kilometres(km)));
+        }
+        if !self.single_km.is_empty() {
+            rows.push(row("median of single panoramas", kilometres(median(self.single_km.clone()))));
+        }
+        if self.known_countries > 0 {
+            rows.push(row("in the right country", format!("{} of {}", self.country_hits, self.known_countries)));
+        }
+        if !self.totals_ms.is_empty() {
+            rows.push(row("time per fix (median)", format!("{:.1} ms", median(self.totals_ms.clone()))));
+        }
+        let lost: u64 = supervisor.cameras().iter().map(|c| c.failures).sum();
+        if lost > 0 {
+            rows.push(row("pictures that did not come", lost.to_string()));
+        }
+        rows
+    }
+
+    fn end(&self, summary: &[(String, String)], dir: &Path) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out)?;
+        for (name, value) in summary {
+            writeln!(out, "{name:28} {value}")?;
+        }
+        writeln!(out, "{:28} {:.1} s", "whole drive", self.started.elapsed().as_secs_f64())?;
+        let names = std::fs::read_dir(dir).into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.filter(|n| !n.ends_with(".partial")).collect();
+        names.sort();
+        writeln!(out, "{:28} {}/{{{}}}", "written", dir.display(), names.join(","))
+    }
+}
+
+impl Observer for Watcher {
+    fn fix(&mut self, fix: &Fix, panorama: &Panorama, model: &Model) -> io::Result<()> {
+        self.fixes += 1;
+        let place = fix.tracked.as_ref().map(|t| model.locator.place(&t.candidate));
+        if self.totals_ms.len() < REMEMBERED {
+            self.map.push(fix);
+            self.totals_ms.push(fix.latency.total().as_secs_f64() * 1000.0);
+            if let (Some(estimate), Some(truth)) = (&fix.estimate, fix.truth) {
+                self.single_km.push(estimate.position().distance_km(truth));
+            }
+            if let (Some(tracked), Some(truth)) = (&fix.tracked, fix.truth) {
+                self.known_countries += 1;
+                self.country_hits += usize::from(same_country(tracked.position, truth));
+            }
+        }
+        if DriveMap::portrait_at(fix.number, self.limit.unwrap_or(60)) {
+            let place = place.map_or_else(String::new, |p| p.to_string());
+            let off = fix.error_km().map_or_else(String::new, |km| format!(", {} off", kilometres(km)));
+            let caption = format!("{}  guess: {place}{off}", &json::time(fix.time)[11..16]);
+            match host::portrait(&self.vehicle, PORTRAIT_PX) {
+                Ok(frames) => self.map.portrait(caption, frames.iter()),
+                Err(_) => self.map.portrait(caption, panorama.views()),
+            }
+        }
+        let mut out = io::stdout().lock();
+        let time = json::time(fix.time);
+        write!(out, "{:4}  {} {}  ", fix.number, &time[..10], &time[11..19])?;
+        match &fix.tracked {
+            Some(t) => {
+                let radius = format!("{:.0}/{:.0} km", t.radius.p50_km, t.radius.p95_km);
+                let error = fix.error_km().map(kilometres).unwrap_or_default();
+                let (lat, lon) = (t.position.lat(), t.position.lon());
+                write!(out, "{lat:9.4}  {lon:10.4}  {radius:>15}  {error:>7}  ")?;
+            }
+            None => write!(out, "{:>49}", "no view  ")?,
+        }
+        write!(out, "{:13}  ", fix.comparison.verdict.words())?;
+        writeln!(out, "{}", place.map_or_else(String::new, |p| p.to_string()))
+    }
+
+    fn told(&mut self, line: &str) {
+        let _ = writeln!(io::stderr(), "homing: {line}");
+    }
+}
+
+fn same_country(a: LatLon, b: LatLon) -> bool {
+    let planet = Planet::get();
+    planet.country_at(a).is_some_and(|c| planet.country_at(b) == Some(c))
+}
+
+fn kilometres(km: f64) -> String {
+    if km < 9.95 { format!("{km:.1} km") } else { format!("{km:.0} km") }
+}

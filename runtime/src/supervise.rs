@@ -1,0 +1,277 @@
+//! Supervise: owns the stages and runs them fix by fix, with a deadline for each. A stage that fails costs
+//! its own part of one fix and nothing else.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use homing_board::{Board, Clock, Display, Gnss, Link, Screen};
+
+use crate::{
+    Model,
+    capture::{Capture, Panorama},
+    compare::Compare,
+    encode::Embeddings,
+    report::{Fix, Latency, OutFile, draw_screen, json, nmea},
+    track::Track,
+};
+
+/// A display is not updated more often than this.
+const DISPLAY_PAUSE: Duration = Duration::from_millis(200);
+/// A stage that takes longer is told about.
+const STAGE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// File names in the output directory.
+pub const NMEA_FILE: &str = "drive.nmea";
+/// One JSON object per fix.
+pub const FIXES_FILE: &str = "fixes.jsonl";
+/// The last picture of the display.
+pub const DISPLAY_FILE: &str = "display.png";
+/// The drive on a map.
+pub const MAP_FILE: &str = "drive.png";
+
+/// Why a run ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The output directory cannot be used.
+    #[error("cannot write {}: {source}; name another directory with --out", path.display())]
+    Output {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Whoever watches the fixes stopped listening.
+    #[error("output closed: {0}")]
+    Observer(io::Error),
+}
+
+/// The files of one run; they have their final names once [`Files::finish`] has run.
+pub struct Files {
+    nmea: OutFile,
+    fixes: OutFile,
+}
+
+impl Files {
+    /// Makes the directory and opens the files in it.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written.
+    pub fn create(dir: &Path) -> Result<Self, RunError> {
+        std::fs::create_dir_all(dir).map_err(|source| RunError::Output { path: dir.to_owned(), source })?;
+        let open = |name: &str| {
+            let path = dir.join(name);
+            OutFile::create(&path).map_err(|source| RunError::Output { path, source })
+        };
+        Ok(Files { nmea: open(NMEA_FILE)?, fixes: open(FIXES_FILE)? })
+    }
+
+    fn append(&mut self, sentences: &str, line: &str) -> Result<(), RunError> {
+        let add = |file: &mut OutFile, bytes: &[u8]| {
+            file.append(bytes).map_err(|source| RunError::Output { path: file.path().to_owned(), source })
+        };
+        add(&mut self.nmea, sentences.as_bytes())?;
+        add(&mut self.fixes, line.as_bytes())?;
+        add(&mut self.fixes, b"\n")
+    }
+
+    /// Gives the files their final names.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn finish(self) -> Result<(), RunError> {
+        for file in [self.nmea, self.fixes] {
+            let path = file.path().to_owned();
+            file.finish().map_err(|source| RunError::Output { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+/// Watches a run: hears of each fix, and of what went wrong beside it.
+pub trait Observer {
+    /// A fix is complete.
+    ///
+    /// # Errors
+    /// When nobody reads any more; the run then ends in good order.
+    fn fix(&mut self, fix: &Fix, panorama: &Panorama, model: &Model) -> io::Result<()>;
+
+    /// Something happened that a person should know, in one line.
+    fn told(&mut self, line: &str);
+}
+
+/// The stages of a vehicle.
+pub struct Supervisor {
+    model: Model,
+    clock: Box<dyn Clock>,
+    capture: Capture,
+    gnss: Option<Box<dyn Gnss>>,
+    display: Option<Box<dyn Display>>,
+    link: Option<Box<dyn Link>>,
+    track: Track,
+    compare: Compare,
+    panorama: Panorama,
+    embeddings: Embeddings,
+    screen: Screen,
+    shown: Option<Instant>,
+    fixes: u64,
+}
+
+impl Supervisor {
+    /// Takes over a board's parts.
+    pub fn new(board: Board, model: Model) -> Self {
+        let Board { clock, cameras, gnss, display, link, .. } = board;
+        Supervisor {
+            model,
+            clock,
+            capture: Capture::new(cameras),
+            gnss,
+            display,
+            link,
+            track: Track::new(),
+            compare: Compare::new(),
+            panorama: Panorama::default(),
+            embeddings: Embeddings::default(),
+            screen: Screen::new(),
+            shown: None,
+            fixes: 0,
+        }
+    }
+
+    /// Runs until `limit` fixes are made or `stop` is set. The display shows the last fix in the end.
+    ///
+    /// # Errors
+    /// When a file cannot be written or the observer is gone. Everything else is told and survived.
+    pub fn run(
+        &mut self,
+        limit: Option<u64>,
+        pace: Option<Duration>,
+        files: &mut Option<Files>,
+        stop: &AtomicBool,
+        observer: &mut dyn Observer,
+    ) -> Result<(), RunError> {
+        let mut outcome = Ok(());
+        while outcome.is_ok() && limit.is_none_or(|n| self.fixes < n) && !stop.load(Ordering::Relaxed) {
+            let started = Instant::now();
+            outcome = self.one_fix(files, observer);
+            if let Some(pause) = pace.and_then(|p| p.checked_sub(started.elapsed())) {
+                sleep_unless(stop, pause);
+            }
+        }
+        self.show(observer);
+        outcome
+    }
+
+    /// Counts of the cameras: front, right, back, left.
+    pub fn cameras(&self) -> [crate::capture::CameraCount; 4] {
+        self.capture.counts()
+    }
+
+    fn one_fix(&mut self, files: &mut Option<Files>, observer: &mut dyn Observer) -> Result<(), RunError> {
+        let epoch = self.clock.next_epoch();
+        self.fixes += 1;
+        let mut latency = Latency::default();
+        let mut stage = Stage::begin();
+
+        self.capture.take(epoch, &mut self.panorama, |line| observer.told(line));
+        latency.capture = stage.end("capture", observer);
+
+        if let Err(e) = self.model.encoder.encode(&self.panorama, &mut self.embeddings) {
+            observer.told(&e.to_string());
+            self.embeddings = Embeddings::default();
+        }
+        latency.encode = stage.end("encode", observer);
+
+        let estimate = self.model.locator.locate(&self.embeddings).unwrap_or_else(|e| {
+            observer.told(&e.to_string());
+            None
+        });
+        let gnss = match self.gnss.as_mut().map(|g| g.latest()) {
+            Some(Ok(fix)) => fix,
+            Some(Err(e)) => {
+                observer.told(&e.to_string());
+                None
+            }
+            None => None,
+        };
+        let tracked = estimate.as_ref().map(|e| self.track.push(epoch.time, e));
+        let comparison = self.compare.push(gnss.as_ref(), tracked.as_ref());
+        if let Some(change) = comparison.change {
+            observer.told(&change.to_string());
+        }
+        latency.locate = stage.end("locate", observer);
+
+        let mut fix = Fix {
+            number: self.fixes,
+            time: epoch.time,
+            truth: epoch.truth,
+            views: self.embeddings.views(),
+            estimate,
+            tracked,
+            gnss,
+            comparison,
+            latency,
+        };
+        let sentences = nmea::burst(&fix, &self.model.card.id);
+        if let Some(link) = &mut self.link
+            && let Err(e) = link.send(sentences.as_bytes())
+        {
+            observer.told(&e.to_string());
+        }
+        let place = fix.tracked.as_ref().map(|t| self.model.locator.place(&t.candidate));
+        draw_screen(&mut self.screen, &fix, place, self.model.card.simulated_planet);
+        if self.shown.is_none_or(|t| t.elapsed() >= DISPLAY_PAUSE) {
+            self.show(observer);
+        }
+        fix.latency.report = stage.end("report", observer);
+        if let Some(files) = files {
+            files.append(&sentences, &json::line(&fix, &self.model.locator, &self.model.card.id))?;
+        }
+        observer.fix(&fix, &self.panorama, &self.model).map_err(RunError::Observer)
+    }
+
+    fn show(&mut self, observer: &mut dyn Observer) {
+        self.shown = Some(Instant::now());
+        if let Some(display) = &mut self.display
+            && self.fixes > 0
+            && let Err(e) = display.show(&self.screen)
+        {
+            observer.told(&e.to_string());
+        }
+    }
+}
+
+/// Sleeps in short pieces, so that a stop is not kept waiting.
+fn sleep_unless(stop: &AtomicBool, pause: Duration) {
+    let end = Instant::now() + pause;
+    while !stop.load(Ordering::Relaxed) {
+        let Some(left) = end.checked_duration_since(Instant::now()) else {
+            return;
+        };
+        std::thread::sleep(left.min(Duration::from_millis(50)));
+    }
+}
+
+struct Stage(Instant);
+
+impl Stage {
+    fn begin() -> Self {
+        Stage(Instant::now())
+    }
+
+    fn end(&mut self, name: &str, observer: &mut dyn Observer) -> Duration {
+        let took = self.0.elapsed();
+        if took > STAGE_DEADLINE {
+            observer.told(&format!(
+                "{name} took {:.1} s, its deadline is {:.0} s",
+                took.as_secs_f64(),
+                STAGE_DEADLINE.as_secs_f64()
+            ));
+        }
+        self.0 = Instant::now();
+        took
+    }
+}
