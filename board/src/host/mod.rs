@@ -35,7 +35,7 @@ pub struct HostSettings {
 
 impl Default for HostSettings {
     fn default() -> Self {
-        HostSettings { seed: 1, step_km: 4.0, camera_px: None, gnss: GnssStory::default(), dead_cameras: Vec::new() }
+        HostSettings { seed: 11, step_km: 4.0, camera_px: None, gnss: GnssStory::default(), dead_cameras: Vec::new() }
     }
 }
 
