@@ -2,10 +2,10 @@
 //!
 //! *Temperature*: annual mean and half range are read from tables over latitude, one for the open sea and one for
 //! the inside of continents, mixed by continentality (land on the way of the westerlies in middle latitudes, land
-//! all around in the tropics); minus a lapse with height; plus the [`CURRENTS`]. *Precipitation* is the sum of the
+//! all around in the tropics); minus a lapse with height; plus the ocean's currents. *Precipitation* is the sum of the
 //! equatorial belt, which follows the sun (further over land), the westerlies, and summer rain on eastern sides and
-//! inside continents, each fed by the moisture its wind brings ([`crate::wind`]) and choked by the subtropical high;
-//! times the [`MONSOONS`]. Both lists are Gaussian bumps for what a formula in latitude and wind cannot know: ocean
+//! inside continents, each fed by the moisture its wind brings (`wind`) and choked by the subtropical high;
+//! times the monsoons. Both lists are Gaussian bumps for what a formula in latitude and wind cannot know: ocean
 //! currents, upwelling, monsoon lows. Tuned by hand against the cities of the test; the rest of the world follows.
 
 use std::f32::consts::TAU;
