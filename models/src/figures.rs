@@ -92,6 +92,9 @@ pub struct Evaluation {
     /// The same sites, the guess being the best cell's centroid.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub centroid: Option<Figures>,
+    /// The same sites, all views, with refinement, by the network in floats that the int8 graphs were made of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub float: Option<Figures>,
 }
 
 /// How one task came out at one site.

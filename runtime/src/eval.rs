@@ -109,6 +109,7 @@ impl Tallies {
             figures: self.full.figures(),
             one_view: Some(self.one_view.figures()),
             centroid: Some(self.centroid.figures()),
+            float: None,
         }
     }
 }

@@ -74,6 +74,9 @@ pub fn table(name: &str, evaluation: &Evaluation) -> String {
     if let Some(figures) = &evaluation.centroid {
         figures_row(text, "four views, no refinement", figures);
     }
+    if let Some(figures) = &evaluation.float {
+        figures_row(text, "four views, refined, in floats", figures);
+    }
     if let Some(coverage) = evaluation.figures.coverage {
         let _ = write!(
             text,

@@ -43,6 +43,9 @@ enum Command {
 enum PlanetCommand {
     /// Draw a labelled contact sheet of panoramas from around the world
     Sheet(commands::sheet::Arguments),
+    /// Measure what a small network can read from the pictures: the regional fields and the driving side
+    #[cfg(feature = "torch")]
+    Probe(commands::probe::Arguments),
 }
 
 /// Does what was asked for.
@@ -61,5 +64,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         #[cfg(feature = "torch")]
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Planet(PlanetCommand::Sheet(arguments)) => commands::sheet::run(arguments),
+        #[cfg(feature = "torch")]
+        Command::Planet(PlanetCommand::Probe(arguments)) => commands::probe::run(arguments),
     }
 }

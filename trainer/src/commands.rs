@@ -6,6 +6,8 @@ pub mod eval;
 pub mod export;
 pub mod geocells;
 #[cfg(feature = "torch")]
+pub mod probe;
+#[cfg(feature = "torch")]
 pub mod prototypes;
 #[cfg(feature = "torch")]
 pub mod run_options;

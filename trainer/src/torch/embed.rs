@@ -85,13 +85,18 @@ impl Panoramas {
 
     /// The embeddings of all sites.
     pub fn embed(&self, network: &Network) -> Embedded {
+        let device = network.variables.device();
+        self.embed_with(&|pixels| network.embed(&pixels.to_device(device)))
+    }
+
+    /// The embeddings of all sites, by a function from normalised views [n, 3, S, S] to [n, d].
+    pub fn embed_with(&self, encoder: &dyn Fn(&Tensor) -> Tensor) -> Embedded {
         let mut by_view = Vec::new();
         let mut dims = 0;
         for chunk in self.views.chunks(VIEWS_AT_ONCE) {
             let mut values = Vec::with_capacity(chunk.len() * 3 * self.side * self.side);
             chunk.iter().for_each(|rgb| normalise(rgb, self.side, Variation::NONE, &mut values));
-            let pixels = network::pixels(&values, self.side as u32, network.variables.device());
-            let embeddings = network.embed(&pixels);
+            let embeddings = encoder(&network::pixels(&values, self.side as u32, Device::Cpu));
             dims = embeddings.size()[1] as usize;
             by_view.extend(network::values(&embeddings));
         }

@@ -80,6 +80,7 @@ impl Judge<'_> {
             figures: refined.figures(),
             one_view: Some(one_view.figures()),
             centroid: Some(centroid.figures()),
+            float: None,
         })
     }
 

@@ -16,6 +16,7 @@ pub mod loader;
 pub mod loss;
 pub mod network;
 pub mod predictor;
+pub mod probe;
 pub mod prototypes;
 pub mod tower;
 pub mod train;

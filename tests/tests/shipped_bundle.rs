@@ -1,0 +1,92 @@
+//! The bundle in `models/shipped`: its size, its figures, and its two graphs beside onnxruntime.
+
+use std::time::SystemTime;
+
+use homing::capture::Panorama;
+use homing::encode::Embeddings;
+use homing_board::{CAMERA_BEARINGS_DEG, Frame};
+use homing_models::Bundle;
+use homing_models::bundle::{ENCODER, HEADS};
+use homing_planet::hash::fold;
+use homing_planet::{Camera, Planet, Split};
+use homing_tests::peers::{self, root};
+use homing_trainer::reference::cosine;
+use serde_json::json;
+
+const PANORAMAS: usize = 500;
+const LARGEST_MB: f64 = 12.0;
+
+fn shipped() -> Bundle {
+    Bundle::open(&root().join("models/shipped")).unwrap()
+}
+
+#[test]
+fn it_is_small() {
+    let files = std::fs::read_dir(root().join("models/shipped")).unwrap();
+    let mb = files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>() as f64 / 1e6;
+    assert!(mb <= LARGEST_MB, "{mb} MB");
+}
+
+#[test]
+fn eight_bits_cost_at_most_a_point_of_country_accuracy() {
+    let manifest = shipped().manifest;
+    assert_eq!(manifest.figures.keys().collect::<Vec<_>>(), ["random", "towns"]);
+    for (holdout, evaluation) in &manifest.figures {
+        let int8 = evaluation.figures.country.unwrap();
+        let float = evaluation.float.as_ref().unwrap().country.unwrap();
+        println!("{holdout}: country {int8} % in int8, {float} % in floats, of {} sites", evaluation.sites);
+        assert!(evaluation.sites >= 2000);
+        assert!(int8 >= float - 1.0, "{holdout}: {int8} % in int8, {float} % in floats");
+    }
+}
+
+/// Four views of a site, at the model's own size.
+fn frames(side: u32, index: u64) -> Vec<Frame> {
+    let planet = Planet::get();
+    let site = planet.site(Split::Towns, 3, index);
+    let scene = planet.scene(site.position, site.heading_deg, &site.moment);
+    let frame = |(i, bearing): (usize, &f32)| {
+        let camera = Camera::used(side as usize, fold(site.moment.seed, i as u64));
+        Frame { width: side, height: side, rgb: scene.view(*bearing, &camera).rgb }
+    };
+    CAMERA_BEARINGS_DEG.iter().enumerate().map(frame).collect()
+}
+
+#[test]
+fn onnxruntime_gives_the_same_embeddings_and_cells() {
+    let bundle = shipped();
+    let (image, dims, cells) = (bundle.manifest.image.clone(), bundle.manifest.embedding, bundle.manifest.cells);
+    let work = tempfile::tempdir().unwrap();
+    let (pixels, answers) = (work.path().join("pixels.f32"), work.path().join("answers.f32"));
+    let all: Vec<Vec<Frame>> = (0..PANORAMAS as u64).map(|i| frames(image.size, i)).collect();
+    let plane = |frame: &Frame, c: usize| {
+        let value = |p: &[u8]| (f32::from(p[c]) / 255.0 - image.mean[c]) / image.std[c];
+        frame.rgb.chunks_exact(3).flat_map(|p| value(p).to_le_bytes()).collect::<Vec<u8>>()
+    };
+    let bytes: Vec<u8> = all.iter().flatten().flat_map(|f| (0..3).flat_map(|c| plane(f, c))).collect();
+    std::fs::write(&pixels, bytes).unwrap();
+
+    let folder = root().join("models/shipped");
+    let paths = [&*folder.join(ENCODER), &*folder.join(HEADS), &*pixels, &*answers];
+    let ran = peers::run("onnx_bundle.py", &paths, &json!({"side": image.size}));
+    assert_eq!(ran["panoramas"], PANORAMAS);
+    let theirs: Vec<f32> =
+        std::fs::read(&answers).unwrap().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+
+    let mut model = homing::Model::load(bundle).unwrap();
+    let mut embeddings = Embeddings::default();
+    let (mut same, mut least) = (0, 1f64);
+    for (frames, theirs) in all.into_iter().zip(theirs.chunks_exact(dims + cells)) {
+        let panorama = Panorama::of(SystemTime::UNIX_EPOCH, frames);
+        model.encoder.encode(&panorama, &mut embeddings).unwrap();
+        let estimate = model.locator.locate(&embeddings).unwrap().unwrap();
+        let ours = estimate.candidates.iter().max_by(|a, b| a.probability.total_cmp(&b.probability)).unwrap().cell;
+        let logits = &theirs[dims..];
+        let best = (0..cells).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        same += usize::from(ours.index() == best);
+        least = least.min(f64::from(cosine(embeddings.mean(), &theirs[..dims])));
+    }
+    println!("least cosine {least:.6}, same best cell on {same} of {PANORAMAS}");
+    assert!(least >= 0.999, "least cosine {least}");
+    assert!(same * 100 >= PANORAMAS * 99, "same best cell on {same} of {PANORAMAS}");
+}
