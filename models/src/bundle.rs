@@ -35,6 +35,9 @@ pub enum BundleError {
     /// A file is not there.
     #[error("{} is missing: the bundle is incomplete, copy it again", .0.display())]
     Missing(PathBuf),
+    /// A directory is where a file should be.
+    #[error("{} is a directory and no file: copy the bundle again", .0.display())]
+    NoFile(PathBuf),
     /// The file system refused.
     #[error("cannot read {}: {source}; check its permissions", path.display())]
     Unreadable {
@@ -81,6 +84,8 @@ pub enum BundleError {
 
 /// A bundle that was read and checked.
 pub struct Bundle {
+    /// Where it was read from.
+    pub dir: PathBuf,
     /// What it holds.
     pub manifest: Manifest,
     /// First 12 hexadecimal digits of the manifest's hash.
@@ -107,7 +112,11 @@ impl Bundle {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(BundleError::NoBundle(dir.to_owned()));
             }
-            Err(source) => return Err(BundleError::Unreadable { path, source }),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                let fault = "it is no text in UTF-8; copy the bundle again".to_owned();
+                return Err(BundleError::Manifest { path, fault });
+            }
+            Err(e) => return Err(unreadable(path, e)),
         };
         let in_manifest = |fault: String| BundleError::Manifest { path: dir.join(MANIFEST), fault };
         let manifest = Manifest::parse(&text).map_err(in_manifest)?;
@@ -155,13 +164,15 @@ impl Bundle {
             let fault = "refine.guess needs the clusters' members, which are not kept".to_owned();
             return Err(BundleError::Content { path: dir.join(PROTOTYPES), fault });
         }
-        Ok(Bundle { model_id: manifest::model_id(&text), manifest, encoder, heads, geocells, prototypes })
+        let model_id = manifest::model_id(&text);
+        Ok(Bundle { dir: dir.to_owned(), manifest, model_id, encoder, heads, geocells, prototypes })
     }
 }
 
 fn unreadable(path: PathBuf, source: io::Error) -> BundleError {
     match source.kind() {
         io::ErrorKind::NotFound => BundleError::Missing(path),
+        io::ErrorKind::IsADirectory => BundleError::NoFile(path),
         _ => BundleError::Unreadable { path, source },
     }
 }
@@ -330,6 +341,10 @@ mod tests {
             fs::remove_file(&path).unwrap();
             let e = fails(&target);
             assert!(e.contains(name) && e.contains("is missing"), "{e}");
+            fs::create_dir(&path).unwrap();
+            let e = fails(&target);
+            assert!(e.contains(name) && e.contains("is a directory and no file: copy the bundle again"), "{e}");
+            fs::remove_dir(&path).unwrap();
             fs::write(&path, good).unwrap();
         }
         let path = target.join(MANIFEST);
@@ -346,6 +361,9 @@ mod tests {
             let e = fails(&target);
             assert!(e.contains(says) && e.contains("shipped"), "{e}");
         }
+        fs::write(&path, b"name = \"\xff\"").unwrap();
+        let e = fails(&target);
+        assert!(e.contains("manifest.toml: it is no text in UTF-8; copy the bundle again"), "{e}");
     }
 
     #[test]

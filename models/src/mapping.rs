@@ -15,7 +15,11 @@ impl Bytes {
     /// Maps the file at `path` read-only.
     pub fn map(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        if file.metadata()?.len() == 0 {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if metadata.len() == 0 {
             return Ok(Bytes::Owned(Vec::new())); // an empty mapping is an error on some systems
         }
         // SAFETY: the mapping is private to this process and read only. Changing the file under a running

@@ -32,7 +32,7 @@ pub struct Report {
     pub governor: Option<String>,
     /// Memory of the machine.
     pub ram_mb: Option<u64>,
-    /// Threads of the inference.
+    /// Threads of the inference; this version has one.
     pub threads: usize,
     /// Whose kernels multiply the matrices.
     pub kernel: &'static str,
@@ -40,9 +40,9 @@ pub struct Report {
     pub queries: usize,
     /// Times of each stage and of all together.
     pub stages: std::collections::BTreeMap<&'static str, StageTimes>,
-    /// The very first fix, which makes the plans.
+    /// The very first fix.
     pub first_ms: f64,
-    /// Opening the bundle and loading the graphs.
+    /// Opening the bundle, loading the graphs and trying them.
     pub load_ms: f64,
     /// Largest memory of the process.
     pub peak_rss_mb: Option<f64>,
@@ -75,9 +75,8 @@ struct Watcher {
 }
 
 impl Observer for Watcher {
-    fn fix(&mut self, fix: &Fix, _: &Panorama, _: &Model) -> std::io::Result<()> {
+    fn fix(&mut self, fix: &Fix, _: &Panorama, _: &Model) {
         self.latencies.push(fix.latency);
-        Ok(())
     }
 
     fn told(&mut self, _: &str) {}

@@ -125,7 +125,7 @@ impl Capture {
 }
 
 /// A picture of one single value: a dead sensor, or no picture at all. The darkest night still has noise.
-fn blank(frame: &Frame) -> bool {
+pub(crate) fn blank(frame: &Frame) -> bool {
     let right_size = frame.rgb.len() == 3 * frame.width as usize * frame.height as usize;
     !right_size || frame.rgb.first().is_none_or(|first| frame.rgb.iter().all(|v| v == first))
 }

@@ -36,11 +36,11 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// Those of `told`.
-pub fn run(
+pub fn run<E>(
     config: Option<&Path>,
     bundle: Option<&Path>,
-    mut told: impl FnMut(Finding) -> io::Result<()>,
-) -> io::Result<()> {
+    mut told: impl FnMut(Finding) -> Result<(), E>,
+) -> Result<(), E> {
     let mut tell = |what, outcome: Result<String, String>| {
         let (ok, found) = outcome.map_or_else(|e| (false, e), |s| (true, s));
         told(Finding { ok, what, found })
@@ -69,9 +69,9 @@ pub fn run(
         tell("model", model.and_then(try_model))?;
     }
 
-    let link = config.link.clone();
+    // Without its link, which would be made where it is not there.
     let built = match config.board {
-        BoardKind::Host => host::board(&config.host, image_px, 1, &HostOutput { display: None, link }),
+        BoardKind::Host => host::board(&config.host, image_px, 1, &HostOutput::default()),
     };
     match built {
         Err(e) => tell("board", Err(e.to_string()))?,
@@ -88,10 +88,10 @@ pub fn run(
                 let fix = gnss.latest().map_err(|e| e.to_string());
                 tell("gnss", fix.map(|f| f.map_or("no fix now".to_owned(), |f| f.position.to_string())))?;
             }
-            let link = board.link.as_ref().map_or("none".to_owned(), |l| l.name());
-            tell("link", Ok(link))?;
         }
     }
+    let link = config.link.as_deref().map_or_else(|| Ok("none".to_owned()), host::try_link);
+    tell("link", link.map_err(|e| e.to_string()))?;
     let out = config.out.clone().unwrap_or_else(|| "out".into());
     tell(
         "output",

@@ -1,9 +1,13 @@
-//! The configuration file: TOML, unknown keys refused with their line.
+//! The configuration file: TOML, unknown keys and impossible values refused with their line. `board/host.toml` is
+//! one with every setting.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use homing_board::host::HostSettings;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 /// Where a bundle is looked for when none is named, in this order.
 pub const BUNDLES: [&str; 2] = ["models/shipped", "/usr/share/homing/bundle"];
@@ -24,10 +28,13 @@ pub struct Config {
     /// The board.
     pub board: BoardKind,
     /// Directory of the model bundle.
+    #[serde(deserialize_with = "not_empty")]
     pub bundle: Option<PathBuf>,
     /// Directory for NMEA, JSON lines and pictures.
+    #[serde(deserialize_with = "not_empty")]
     pub out: Option<PathBuf>,
-    /// Where sentences go as well: `pty`, a device, or a file.
+    /// Where sentences go as well: `pty`, a device, a named pipe or a file.
+    #[serde(deserialize_with = "not_empty")]
     pub link: Option<String>,
     /// The simulated vehicle.
     pub host: HostSettings,
@@ -45,7 +52,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// A line of it is wrong.
-    #[error("{}: line {line}: {cause}", path.display())]
+    #[error("{}: line {line}: {cause}; board/host.toml shows every setting", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -78,9 +85,51 @@ impl Config {
     }
 }
 
+/// A path or name that was given but says nothing is a slip, and would mean another place each time.
+fn not_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + AsRef<OsStr>>(value: D) -> Result<Option<T>, D::Error> {
+    let given = T::deserialize(value)?;
+    match given.as_ref().is_empty() {
+        true => Err(D::Error::custom("it is empty; name something or take the line out")),
+        false => Ok(Some(given)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_documented_file_has_every_setting_at_its_default() {
+        let text = include_str!("../../board/host.toml");
+        let read: Config = toml::from_str(text).unwrap();
+        assert_eq!(read, Config { out: Some("out".into()), ..Config::default() });
+        // The examples behind a "#" are settings too.
+        let is_setting = |l: &str| l.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', ':']));
+        let example = |l: &str| l.strip_prefix("# ").filter(|l| is_setting(l)).unwrap_or(l).to_owned();
+        let all: Vec<String> = text.lines().map(example).collect();
+        let read: Config = toml::from_str(&all.join("\n")).unwrap();
+        assert!(read.bundle.is_some() && read.link.is_some() && read.host.camera_px.is_some());
+    }
+
+    #[test]
+    fn impossible_values_are_refused_with_file_and_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("homing.toml");
+        for (line, says) in [
+            ("camera_px = 4096", "camera_px is 4096, need 16..=1024"),
+            ("step_km = 0", "step_km is 0, need 0.001..=50"),
+            ("dead_cameras = [\"rear\"]", "dead_cameras: no camera \"rear\"; use front, right, back, left"),
+        ] {
+            std::fs::write(&path, format!("board = \"host\"\n[host]\n{line}\n")).unwrap();
+            let e = Config::read(&path).unwrap_err().to_string();
+            assert!(e.contains(&format!("homing.toml: line 3: {says}")), "{e}");
+        }
+        for key in ["link", "out", "bundle"] {
+            std::fs::write(&path, format!("\n{key} = \"\"\n")).unwrap();
+            let e = Config::read(&path).unwrap_err().to_string();
+            assert!(e.contains("homing.toml: line 2: ") && e.contains("it is empty"), "{e}");
+        }
+    }
 
     #[test]
     fn read_or_refused_with_the_line() {

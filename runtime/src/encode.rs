@@ -3,14 +3,18 @@
 //! PIGEON averages the embeddings of the four views (poster, contribution 3; the attention-based alternative
 //! lost to the mean in the authors' runs), so a panorama of fewer views works as well.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
     images::{Image, ImageRef},
 };
 use homing_board::Frame;
-use homing_models::{MAX_VIEWS, bundle::ENCODER, manifest::ImageInput};
+use homing_models::{
+    MAX_VIEWS,
+    bundle::{ENCODER, MANIFEST},
+    manifest::ImageInput,
+};
 use tract_onnx::prelude::{Datum, Tensor};
 
 use crate::{
@@ -69,10 +73,21 @@ impl Encoder {
     /// Loads the encoder; `dims` is the length of an embedding.
     ///
     /// # Errors
-    /// When the file cannot be loaded or a weight is not finite.
+    /// When the file cannot be loaded, a weight is not finite, or its input has another size.
     pub fn load(onnx: &[u8], input: &ImageInput, dims: usize) -> Result<Self, GraphError> {
+        let graph = Graph::parse(ENCODER, onnx)?;
+        let side = Some(i64::from(input.size));
+        // Another size would run as well, on pictures of a scale that the network never learned from.
+        if let [_, _, height, width] = graph.input[..]
+            && [height, width].iter().any(|stated| stated.is_some() && *stated != side)
+        {
+            let stated = |n: Option<i64>| n.map_or_else(|| "any".to_owned(), |n| n.to_string());
+            let (width, height) = (stated(width), stated(height));
+            let fault = format!("its input is {width} x {height} pixels, {MANIFEST} says image.size = {}", input.size);
+            return Err(GraphError::Shape { file: ENCODER, fault });
+        }
         Ok(Encoder {
-            graph: Graph::parse(ENCODER, onnx)?,
+            graph,
             plans: Default::default(),
             size: input.size,
             gain: std::array::from_fn(|c| 1.0 / (255.0 * input.std[c])),
@@ -98,6 +113,23 @@ impl Encoder {
             *slot = Some(ReadyPlan { plan, input: Arc::new(input) });
         }
         Ok(())
+    }
+
+    /// Encodes a panorama of four made-up views: a graph that cannot run is found now and not on the road.
+    ///
+    /// # Errors
+    /// When the graph does not work with four views, or answers NaN or too few numbers.
+    pub fn try_out(&mut self) -> Result<Embeddings, GraphError> {
+        let bytes = 3 * self.size * self.size;
+        let frame = |k: u32| Frame {
+            width: self.size,
+            height: self.size,
+            rgb: (0..bytes).map(|i| (i * (7 + k) % 251) as u8).collect(),
+        };
+        let panorama = Panorama::of(SystemTime::UNIX_EPOCH, (0..MAX_VIEWS as u32).map(frame));
+        let mut embeddings = Embeddings::default();
+        self.encode(&panorama, &mut embeddings)?;
+        Ok(embeddings)
     }
 
     /// Encodes the views of a panorama. Without any view the result has none.
@@ -225,6 +257,16 @@ mod tests {
         let e = Encoder::load(&bytes, &input, tiny::DIMS).err().unwrap().to_string();
         assert!(e.contains("encoder.onnx: weight") && e.contains("NaN"), "{e}");
         let e = Encoder::load(b"no graph", &input, tiny::DIMS).err().unwrap().to_string();
-        assert!(e.starts_with("encoder.onnx cannot be loaded") && !e.contains('\n'), "{e}");
+        assert!(e.starts_with("encoder.onnx cannot be loaded") && !e.contains('\n') && e.len() < 250, "{e}");
+    }
+
+    #[test]
+    fn another_size_than_the_graphs_own_is_refused() {
+        for size in [33, 64] {
+            let input = ImageInput { size, mean: [0.5; 3], std: [0.25; 3] };
+            let e = Encoder::load(&tiny::encoder_onnx(None), &input, tiny::DIMS).err().unwrap().to_string();
+            let says = format!("encoder.onnx: its input is 32 x 32 pixels, manifest.toml says image.size = {size}");
+            assert!(e.starts_with(&says), "{e}");
+        }
     }
 }

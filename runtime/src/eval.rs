@@ -1,5 +1,7 @@
 //! Eval: the columns of the poster's Tables 1 and 2, measured through the path that runs on the device.
 
+mod rows;
+
 use std::{
     path::{Path, PathBuf},
     time::SystemTime,
@@ -7,7 +9,7 @@ use std::{
 
 use homing_board::{
     CAMERA_BEARINGS_DEG, Frame,
-    planet::{AuxLabels, Planet, Split, camera::Camera, hash::fold},
+    planet::{Planet, Split, camera::Camera, hash::fold},
 };
 use homing_models::{
     LatLon, TaskList,
@@ -15,7 +17,8 @@ use homing_models::{
     tasks::season_of_month,
 };
 use rayon::prelude::*;
-use serde::Deserialize;
+
+use rows::{Labels, QUANTITIES, Row};
 
 use crate::{
     GraphError, Model,
@@ -42,6 +45,12 @@ pub enum EvalError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The data set has no line.
+    #[error(
+        "{} has no line; need {{\"images\":[\"front.jpg\"],\"lat\":48.1,\"lon\":11.6}} for each place",
+        .0.display()
+    )]
+    NoLine(PathBuf),
     /// A line of it is wrong.
     #[error(
         "{}: line {line}: {cause}; need {{\"images\":[\"front.jpg\"],\"lat\":48.1,\"lon\":11.6}}",
@@ -58,10 +67,10 @@ pub enum EvalError {
 }
 
 /// What is true at a site.
-struct Truth<'p> {
+struct Truth {
     position: LatLon,
     country: Option<[u8; 2]>,
-    labels: Option<AuxLabels<'p>>,
+    labels: Labels,
 }
 
 /// The estimates at one site.
@@ -88,12 +97,12 @@ struct Tallies {
 }
 
 impl Tallies {
-    fn push(&mut self, tasks: &TaskList, answers: &Answers, truth: &Truth<'_>) {
+    fn push(&mut self, tasks: &TaskList, answers: &Answers, truth: &Truth) {
         let outcome = |guess: LatLon, estimate: &Estimate, radius: bool| Outcome {
             distance_km: guess.distance_km(truth.position),
             radius: radius.then_some(estimate.radius),
             country: truth.country.map(|c| country_of(guess) == Some(c)),
-            tasks: truth.labels.as_ref().map_or_else(Vec::new, |l| task_outcomes(tasks, estimate, l)),
+            tasks: task_outcomes(tasks, estimate, &truth.labels),
         };
         let (full, one) = (&answers.panorama, &answers.one_view);
         self.full.push(&outcome(full.position(), full, true));
@@ -157,7 +166,7 @@ pub fn on_planet(
         done();
         let labels = planet.aux_labels(&site);
         let country = Some(planet.country(labels.country).iso);
-        Ok(answers.map(|a| (a, Truth { position: site.position, country, labels: Some(labels) })))
+        Ok(answers.map(|a| (a, Truth { position: site.position, country, labels: Labels::from(&labels) })))
     };
     let state = || (model.clone(), Embeddings::default());
     // Collected in the order of the sites, so that sums do not depend on the number of threads.
@@ -173,21 +182,11 @@ pub fn on_planet(
     Ok(tallies.evaluation(sites as usize, holdout_name(split), &model))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    images: Vec<PathBuf>,
-    lat: f64,
-    lon: f64,
-    #[serde(default)]
-    country: Option<String>,
-}
-
-/// Measures a model on pictures: JSON lines, paths relative to the file. Without a country in a row, the
-/// planet's borders say which one it is.
+/// Measures a model on pictures: JSON lines as for training, paths relative to the file. Without a country in a
+/// row, the planet's borders say which one it is.
 ///
 /// # Errors
-/// When a line or a picture cannot be used, or a graph fails.
+/// When there is no line, a line or a picture cannot be used, or a graph fails.
 pub fn on_dataset(model: &Model, file: &Path, mut done: impl FnMut()) -> Result<Evaluation, EvalError> {
     let text =
         std::fs::read_to_string(file).map_err(|source| EvalError::Unreadable { path: file.to_owned(), source })?;
@@ -196,41 +195,26 @@ pub fn on_dataset(model: &Model, file: &Path, mut done: impl FnMut()) -> Result<
     let mut embeddings = Embeddings::default();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let wrong = |cause: String| EvalError::Line { path: file.to_owned(), line: i + 1, cause };
-        let row: Row = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
-        let position = LatLon::new(row.lat, row.lon).map_err(|e| wrong(e.to_string()))?;
-        let country = match row.country.as_deref().map(str::as_bytes) {
-            None => country_of(position),
-            Some([a, b]) => Some([*a, *b].map(|c| c.to_ascii_uppercase())),
-            Some(_) => {
-                return Err(wrong("country is a code of two letters, such as FR".to_owned()));
-            }
-        };
-        if !(1..=4).contains(&row.images.len()) {
-            return Err(wrong(format!("{} images, need one to four", row.images.len())));
-        }
-        let beside = |p: &PathBuf| file.parent().unwrap_or(Path::new("")).join(p);
-        let frames = row.images.iter().map(|p| pictures::read(&beside(p))).collect::<Result<Vec<_>, _>>()?;
+        let row = Row::parse(line).map_err(wrong)?;
+        let frames = row.paths(file).map(|p| pictures::read(&p)).collect::<Result<Vec<_>, _>>()?;
         let panorama = Panorama::of(SystemTime::UNIX_EPOCH, frames);
         if let Some(answers) = answer(&mut model, &panorama, &mut embeddings)? {
-            tallies.push(&model.card.tasks, &answers, &Truth { position, country, labels: None });
+            let country = row.country.or_else(|| country_of(row.position));
+            tallies.push(&model.card.tasks, &answers, &Truth { position: row.position, country, labels: row.labels });
         }
         done();
+    }
+    // Figures of nothing would be invented.
+    if tallies.full.is_empty() {
+        return Err(EvalError::NoLine(file.to_owned()));
     }
     let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(tallies.evaluation(tallies.full.len(), &name, &model))
 }
 
 /// The outcome of each task that the labels know, and of the season, which follows from the month.
-fn task_outcomes<'t>(tasks: &'t TaskList, estimate: &Estimate, labels: &AuxLabels<'_>) -> Vec<(&'t str, TaskOutcome)> {
-    let quantity = |name: &str| match name {
-        "elevation_m" => Some(labels.elevation_m),
-        "population_km2" => Some(labels.population_km2),
-        "temperature_c" => Some(labels.temperature_c),
-        "temperature_range_c" => Some(labels.temperature_range_c),
-        "precipitation_mm_day" => Some(labels.precipitation_mm_day),
-        "precipitation_range_mm_day" => Some(labels.precipitation_range_mm_day),
-        _ => None,
-    };
+fn task_outcomes<'t>(tasks: &'t TaskList, estimate: &Estimate, labels: &Labels) -> Vec<(&'t str, TaskOutcome)> {
+    let quantity = |name: &str| QUANTITIES.iter().position(|q| *q == name).and_then(|i| labels.quantities[i]);
     let mut outcomes = Vec::new();
     let mut values = estimate.tasks.iter();
     for (task, value) in tasks.regressions.iter().zip(&mut values) {
@@ -242,11 +226,11 @@ fn task_outcomes<'t>(tasks: &'t TaskList, estimate: &Estimate, labels: &AuxLabel
         let TaskValue::Class(class) = *value else {
             continue;
         };
-        match task.name.as_str() {
-            "koeppen" => outcomes.push(("koeppen", TaskOutcome::Hit(class == labels.koeppen.index()))),
-            "month" => {
-                outcomes.push(("month", TaskOutcome::Hit(class == labels.month)));
-                let season = season_of_month(class) == season_of_month(labels.month);
+        match (task.name.as_str(), labels.koeppen, labels.month) {
+            ("koeppen", Some(zone), _) => outcomes.push(("koeppen", TaskOutcome::Hit(class == zone))),
+            ("month", _, Some(month)) => {
+                outcomes.push(("month", TaskOutcome::Hit(class == month)));
+                let season = season_of_month(class) == season_of_month(month);
                 outcomes.push(("season", TaskOutcome::Hit(season)));
             }
             _ => {}

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use tract_onnx::{
-    pb::{TensorProto, tensor_proto::DataType},
+    pb::{TensorProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto},
     prelude::*,
     tract_hir::internal::ToDim,
 };
 
 /// A graph that can be run.
 pub(crate) type Plan = Arc<TypedRunnableModel>;
+
+/// Letters of tract's own words in a message.
+const LONGEST_CAUSE: usize = 120;
 
 /// Why a graph cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +42,7 @@ pub enum GraphError {
         fault: String,
     },
     /// Running it failed or gave NaN.
-    #[error("{file} failed on this panorama: {cause}")]
+    #[error("{file} failed on this panorama: {cause}; if others fail too, export the bundle again")]
     Run {
         /// Which graph.
         file: &'static str,
@@ -53,6 +56,8 @@ pub enum GraphError {
 pub(crate) struct Graph {
     file: &'static str,
     model: InferenceModel,
+    /// Sizes of the first input as the file states them, `None` for a symbol.
+    pub input: Vec<Option<i64>>,
     pub outputs: Vec<String>,
 }
 
@@ -66,11 +71,12 @@ impl Graph {
         if let Some(bad) = weights.filter(|t| !finite(t)).map(|t| t.name.clone()).next() {
             return Err(GraphError::NotFinite { file, weight: bad });
         }
+        let input = proto.graph.iter().find_map(|g| g.input.first()).map(sizes).unwrap_or_default();
         let outputs = proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name.clone()).collect();
         // The shapes written in the file carry symbols, which would contradict the numbers put in for them.
         let onnx = onnx.with_ignore_output_shapes(true).with_ignore_value_info(true);
         let model = onnx.model_for_proto_model(&proto).map_err(load)?;
-        Ok(Graph { file, model, outputs })
+        Ok(Graph { file, model, input, outputs })
     }
 
     /// Makes a plan for an input of this shape; `views` takes the place of the symbol of that name.
@@ -119,6 +125,22 @@ fn finite(t: &TensorProto) -> bool {
     raw.chain(t.float_data.iter().copied()).all(f32::is_finite)
 }
 
+fn sizes(input: &ValueInfoProto) -> Vec<Option<i64>> {
+    let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return Vec::new();
+    };
+    let size = |d: &dimension::Value| match d {
+        dimension::Value::DimValue(n) => Some(*n),
+        dimension::Value::DimParam(_) => None,
+    };
+    tensor.shape.iter().flat_map(|s| &s.dim).map(|d| d.value.as_ref().and_then(size)).collect()
+}
+
+/// What lies at the bottom of an error; tract's own layers above it quote its insides at length.
 fn one_line(e: &TractError) -> String {
-    format!("{e:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = e.root_cause().to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(LONGEST_CAUSE) {
+        Some((end, _)) => format!("{} ...", &words[..end]),
+        None => words,
+    }
 }

@@ -15,6 +15,7 @@ pub mod config;
 pub mod encode;
 pub mod eval;
 mod graph;
+mod jpeg;
 pub mod locate;
 pub mod pictures;
 pub mod report;
@@ -25,7 +26,7 @@ mod tiny;
 pub mod track;
 
 use homing_models::{Bundle, Geocells, Prototypes, TaskList};
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// A model that is ready to run: the graphs are loaded and checked.
 #[derive(Clone)]
@@ -53,16 +54,29 @@ pub struct ModelCard {
     pub tasks: TaskList,
 }
 
+/// A bundle whose graphs cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}/{fault}", dir.display())]
+pub struct ModelError {
+    dir: PathBuf,
+    fault: GraphError,
+}
+
 impl Model {
-    /// Loads the graphs of a bundle.
+    /// Loads the graphs of a bundle and tries them on a panorama.
     ///
     /// # Errors
-    /// When a graph cannot be loaded, holds a NaN, or has other inputs and outputs than the manifest says.
-    pub fn load(bundle: Bundle) -> Result<Self, graph::GraphError> {
-        let Bundle { manifest, model_id, encoder, heads, geocells, prototypes } = bundle;
-        let encoder = encode::Encoder::load(&encoder, &manifest.image, manifest.embedding)?;
+    /// When a graph cannot be loaded or run, holds a NaN, or has other inputs and outputs than the manifest says.
+    pub fn load(bundle: Bundle) -> Result<Self, ModelError> {
+        let Bundle { dir, manifest, model_id, encoder, heads, geocells, prototypes } = bundle;
         let (geocells, prototypes): (Arc<Geocells>, Arc<Prototypes>) = (geocells.into(), prototypes.into());
-        let locator = locate::Locator::load(&heads, &manifest, geocells, prototypes)?;
+        let graphs = || -> Result<_, GraphError> {
+            let mut encoder = encode::Encoder::load(&encoder, &manifest.image, manifest.embedding)?;
+            let mut locator = locate::Locator::load(&heads, &manifest, geocells, prototypes)?;
+            locator.locate(&encoder.try_out()?)?;
+            Ok((encoder, locator))
+        };
+        let (encoder, locator) = graphs().map_err(|fault| ModelError { dir, fault })?;
         let card = ModelCard {
             name: manifest.name,
             id: model_id,

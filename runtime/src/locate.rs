@@ -88,7 +88,7 @@ impl Locator {
         }
         let plan = graph.plan(&[1, manifest.embedding], 1)?;
         let input = Tensor::zero_dt(f32::datum_type(), &[1, manifest.embedding]).map_err(|e| shape(e.to_string()))?;
-        let mut locator = Locator {
+        Ok(Locator {
             plan,
             input: Arc::new(input),
             outputs,
@@ -98,10 +98,7 @@ impl Locator {
             geocells,
             prototypes,
             probabilities: Vec::with_capacity(manifest.cells),
-        };
-        // One run on zeros finds an output of the wrong size now and not on the road.
-        locator.locate_embedding(&vec![0.0; manifest.embedding], 0)?;
-        Ok(locator)
+        })
     }
 
     /// Locates a panorama; `None` when it has no view.

@@ -2,13 +2,15 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::{Cursor, Read},
     path::{Path, PathBuf},
 };
 
 use homing_board::Frame;
 use homing_models::MAX_VIEWS;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use crate::{capture::blank, jpeg};
 
 /// Longest side of a picture.
 const MAX_SIDE_PX: u32 = 16_384;
@@ -16,6 +18,8 @@ const MAX_SIDE_PX: u32 = 16_384;
 const MIN_SIDE_PX: u32 = 8;
 /// Memory for one decoded picture.
 const MAX_BYTES: u64 = 512 << 20;
+/// Bytes of a picture's file that are read.
+const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// Why a picture cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +33,10 @@ pub enum PictureError {
         source: std::io::Error,
     },
     /// It is no JPEG or PNG, or a damaged one.
-    #[error("{} is no whole JPEG or PNG picture: {cause}", path.display())]
+    #[error(
+        "{} is no whole JPEG or PNG picture: {cause}; copy it again, or save it anew as JPEG or PNG",
+        path.display()
+    )]
     NoPicture {
         /// The file.
         path: PathBuf,
@@ -46,6 +53,9 @@ pub enum PictureError {
         /// Rows.
         height: u32,
     },
+    /// It shows nothing.
+    #[error("{} is blank: all its values are the same; name a picture that shows something", .0.display())]
+    Blank(PathBuf),
     /// A directory has no picture, or too many were named.
     #[error("{0}")]
     Count(String),
@@ -54,22 +64,25 @@ pub enum PictureError {
 /// Reads one picture.
 ///
 /// # Errors
-/// When it cannot be read, decoded, or is of an impossible size.
+/// When it cannot be read or decoded whole, is of an impossible size, or is blank.
 pub fn read(path: &Path) -> Result<Frame, PictureError> {
     let unreadable = |source| PictureError::Unreadable { path: path.to_owned(), source };
-    let no_picture = |e: ImageError| PictureError::NoPicture { path: path.to_owned(), cause: one_line(&e.to_string()) };
+    let damaged = |cause: &str| PictureError::NoPicture { path: path.to_owned(), cause: cause.to_owned() };
+    let no_picture = |e: ImageError| damaged(&one_line(&e.to_string()));
     let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
+    if file.metadata().map_err(unreadable)?.is_dir() {
         return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
     }
-    if metadata.is_file() && metadata.len() == 0 {
-        return Err(PictureError::NoPicture { path: path.to_owned(), cause: "it is empty".to_owned() });
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.is_empty() {
+        return Err(damaged("it is empty"));
     }
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(unreadable)?;
+    let mut reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(unreadable)?;
+    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits.clone());
+    reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(no_picture)?;
     // The size is in the header: a picture that is too large is refused before any of it is decoded.
     let (width, height) = decoder.dimensions();
@@ -77,11 +90,16 @@ pub fn read(path: &Path) -> Result<Frame, PictureError> {
     if !sides.contains(&width) || !sides.contains(&height) {
         return Err(PictureError::Size { path: path.to_owned(), width, height });
     }
+    // The decoder would fill what is missing with grey.
+    if let Some(fault) = is_jpeg.then(|| jpeg::fault(&bytes)).flatten() {
+        return Err(damaged(fault));
+    }
     let orientation = decoder.orientation().map_err(no_picture)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(no_picture)?;
     picture.apply_orientation(orientation);
     let rgb = picture.into_rgb8();
-    Ok(Frame { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() })
+    let frame = Frame { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() };
+    if blank(&frame) { Err(PictureError::Blank(path.to_owned())) } else { Ok(frame) }
 }
 
 /// The pictures that arguments mean: one to four files, or one directory.
@@ -150,6 +168,7 @@ mod tests {
         let good = std::fs::read(at("good.png")).unwrap();
         std::fs::write(at("cut.png"), &good[..good.len() / 2]).unwrap();
         assert!(fails(&at("cut.png")).contains("no whole"));
+        assert!(fails(&at("cut.png")).ends_with("; copy it again, or save it anew as JPEG or PNG"));
         RgbImage::new(1, 1).save(at("dot.png")).unwrap();
         assert!(fails(&at("dot.png")).contains("1 x 1 pixels"));
         assert!(fails(dir.path()).contains("cannot read"));
@@ -170,8 +189,37 @@ mod tests {
         ImageBuffer::<Rgb<u16>, _>::from_fn(16, 8, |_, _| Rgb([65535, 32768, 0])).save(&path).unwrap();
         let f = read(&path).unwrap();
         assert_eq!((f.width, f.height, &f.rgb[..3]), (16, 8, &[255, 128, 0][..]));
-        image::GrayImage::from_pixel(9, 9, image::Luma([77])).save(&path).unwrap();
+        image::GrayImage::from_fn(9, 9, |x, _| image::Luma([77 + x as u8])).save(&path).unwrap();
         assert_eq!(read(&path).unwrap().rgb[..3], [77, 77, 77]);
+    }
+
+    #[test]
+    fn a_damaged_jpeg_is_refused_although_it_could_be_decoded() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let pixel = |x: u32, y: u32| Rgb([(x * x / 7 + y) as u8, ((y * 5) ^ x) as u8, (x * y / 90) as u8]);
+        RgbImage::from_fn(640, 480, pixel).save(at("whole.jpg")).unwrap();
+        assert!(read(&at("whole.jpg")).is_ok());
+        let whole = std::fs::read(at("whole.jpg")).unwrap();
+        for per_cent in [50, 99] {
+            std::fs::write(at("cut.jpg"), &whole[..whole.len() * per_cent / 100]).unwrap();
+            assert!(fails(&at("cut.jpg")).contains("its data ends too early"), "{per_cent} %");
+        }
+        let mut garbled = whole.clone();
+        let middle = whole.len() / 2;
+        (0..3000).for_each(|i| garbled[middle + i] = ((i * i * 31) >> 5) as u8);
+        std::fs::write(at("garbled.jpg"), &garbled).unwrap();
+        assert!(fails(&at("garbled.jpg")).contains("no whole JPEG"));
+    }
+
+    #[test]
+    fn a_blank_picture_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["black.png", "black.jpg"] {
+            let path = dir.path().join(name);
+            RgbImage::new(64, 48).save(&path).unwrap();
+            assert!(fails(&path).contains("is blank"));
+        }
     }
 
     #[test]

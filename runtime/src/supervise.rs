@@ -2,8 +2,6 @@
 //! its own part of one fix and nothing else.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -15,7 +13,7 @@ use crate::{
     capture::{Capture, Panorama},
     compare::Compare,
     encode::Embeddings,
-    report::{Fix, Latency, OutFile, draw_screen, json, nmea},
+    report::{Fix, Latency, OutDir, OutError, OutFile, draw_screen, json, nmea},
     track::Track,
 };
 
@@ -33,22 +31,6 @@ pub const DISPLAY_FILE: &str = "display.png";
 /// The drive on a map.
 pub const MAP_FILE: &str = "drive.png";
 
-/// Why a run ended before its time.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The output directory cannot be used.
-    #[error("cannot write {}: {source}; name another directory with --out", path.display())]
-    Output {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Whoever watches the fixes stopped listening.
-    #[error("output closed: {0}")]
-    Observer(io::Error),
-}
-
 /// The files of one run; they have their final names once [`Files::finish`] has run.
 pub struct Files {
     nmea: OutFile,
@@ -56,48 +38,35 @@ pub struct Files {
 }
 
 impl Files {
-    /// Makes the directory and opens the files in it.
+    /// Opens the files in the directory.
     ///
     /// # Errors
-    /// When the directory cannot be made or written.
-    pub fn create(dir: &Path) -> Result<Self, RunError> {
-        std::fs::create_dir_all(dir).map_err(|source| RunError::Output { path: dir.to_owned(), source })?;
-        let open = |name: &str| {
-            let path = dir.join(name);
-            OutFile::create(&path).map_err(|source| RunError::Output { path, source })
-        };
+    /// When it cannot be written.
+    pub fn create(dir: &OutDir) -> Result<Self, OutError> {
+        let open = |name: &str| OutFile::create(&dir.path().join(name));
         Ok(Files { nmea: open(NMEA_FILE)?, fixes: open(FIXES_FILE)? })
     }
 
-    fn append(&mut self, sentences: &str, line: &str) -> Result<(), RunError> {
-        let add = |file: &mut OutFile, bytes: &[u8]| {
-            file.append(bytes).map_err(|source| RunError::Output { path: file.path().to_owned(), source })
-        };
-        add(&mut self.nmea, sentences.as_bytes())?;
-        add(&mut self.fixes, line.as_bytes())?;
-        add(&mut self.fixes, b"\n")
+    fn append(&mut self, sentences: &str, line: &str) -> Result<(), OutError> {
+        self.nmea.append(sentences.as_bytes())?;
+        self.fixes.append(line.as_bytes())?;
+        self.fixes.append(b"\n")
     }
 
     /// Gives the files their final names.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn finish(self) -> Result<(), RunError> {
-        for file in [self.nmea, self.fixes] {
-            let path = file.path().to_owned();
-            file.finish().map_err(|source| RunError::Output { path, source })?;
-        }
-        Ok(())
+    pub fn finish(self) -> Result<(), OutError> {
+        self.nmea.finish()?;
+        self.fixes.finish()
     }
 }
 
 /// Watches a run: hears of each fix, and of what went wrong beside it.
 pub trait Observer {
-    /// A fix is complete.
-    ///
-    /// # Errors
-    /// When nobody reads any more; the run then ends in good order.
-    fn fix(&mut self, fix: &Fix, panorama: &Panorama, model: &Model) -> io::Result<()>;
+    /// A fix is complete. That nobody reads what is said of it is no reason for a vehicle to stop.
+    fn fix(&mut self, fix: &Fix, panorama: &Panorama, model: &Model);
 
     /// Something happened that a person should know, in one line.
     fn told(&mut self, line: &str);
@@ -144,7 +113,7 @@ impl Supervisor {
     /// Runs until `limit` fixes are made or `stop` is set. The display shows the last fix in the end.
     ///
     /// # Errors
-    /// When a file cannot be written or the observer is gone. Everything else is told and survived.
+    /// When a file cannot be written. Everything else is told and survived.
     pub fn run(
         &mut self,
         limit: Option<u64>,
@@ -152,7 +121,7 @@ impl Supervisor {
         files: &mut Option<Files>,
         stop: &AtomicBool,
         observer: &mut dyn Observer,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), OutError> {
         let mut outcome = Ok(());
         while outcome.is_ok() && limit.is_none_or(|n| self.fixes < n) && !stop.load(Ordering::Relaxed) {
             let started = Instant::now();
@@ -170,7 +139,7 @@ impl Supervisor {
         self.capture.counts()
     }
 
-    fn one_fix(&mut self, files: &mut Option<Files>, observer: &mut dyn Observer) -> Result<(), RunError> {
+    fn one_fix(&mut self, files: &mut Option<Files>, observer: &mut dyn Observer) -> Result<(), OutError> {
         let epoch = self.clock.next_epoch();
         self.fixes += 1;
         let mut latency = Latency::default();
@@ -230,7 +199,8 @@ impl Supervisor {
         if let Some(files) = files {
             files.append(&sentences, &json::line(&fix, &self.model.locator, &self.model.card.id))?;
         }
-        observer.fix(&fix, &self.panorama, &self.model).map_err(RunError::Observer)
+        observer.fix(&fix, &self.panorama, &self.model);
+        Ok(())
     }
 
     fn show(&mut self, observer: &mut dyn Observer) {

@@ -53,11 +53,6 @@ impl Track {
         Track::default()
     }
 
-    /// Forgets everything, as after a long pause.
-    pub fn clear(&mut self) {
-        self.window.clear();
-    }
-
     /// Adds an estimate and answers with the consensus.
     pub fn push(&mut self, time: SystemTime, estimate: &Estimate) -> Tracked {
         if self.window.is_full() {

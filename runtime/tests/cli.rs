@@ -1,75 +1,17 @@
-//! The program from outside: what it prints, what it leaves, and how it fails.
+//! The program from outside: what it prints and what it leaves.
 
 // A failed expectation is what a test is for.
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/tiny.rs"]
-mod tiny;
+#[path = "support/place.rs"]
+mod place;
 
 use std::{
-    path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use tempfile::TempDir;
-
-struct Place {
-    dir: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        tiny::bundle(&dir.path().join("bundle"));
-        Place { dir }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut c = Command::new(env!("CARGO_BIN_EXE_homing"));
-        c.current_dir(self.path()).args(args);
-        c
-    }
-
-    /// Runs with `--bundle bundle` added.
-    fn homing(&self, args: &[&str]) -> Output {
-        self.command(args).args(["--bundle", "bundle"]).output().unwrap()
-    }
-
-    fn picture(&self, name: &str, width: u32, height: u32) {
-        let pixel = |x, y| image::Rgb([(x * 5 % 256) as u8, (y * 3 % 256) as u8, 90]);
-        image::RgbImage::from_fn(width, height, pixel).save(self.path().join(name)).unwrap();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Exit code 1 and one line on stderr that has all the words.
-fn fails(output: &Output, words: &[&str]) {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("homing: ") && said.trim_end().lines().count() == 1, "{said}");
-    words.iter().for_each(|w| assert!(said.contains(w), "{w} in {said}"));
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-fn json_lines(path: &Path) -> Vec<serde_json::Value> {
-    std::fs::read_to_string(path).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
-}
-
-const LEFT_BEHIND: [&str; 4] = ["display.png", "drive.nmea", "drive.png", "fixes.jsonl"];
+use place::{LEFT_BEHIND, Place, fails, full, json_lines, names, text, tiny};
 
 #[test]
 fn a_drive_leaves_complete_files_that_say_the_same() {
@@ -161,56 +103,90 @@ fn pictures_of_any_size_are_located() {
     std::fs::create_dir(place.path().join("views")).unwrap();
     place.picture("views/left.png", 50, 50);
     assert!(place.homing(&["locate", "views"]).status.success());
+    // Nobody is told, and the answer is there all the same.
+    let mut command = place.command(&["locate", "front.jpg", "--json", "--bundle", "bundle"]);
+    let output = command.stderr(full()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(0), false));
 }
 
 #[test]
-fn bad_pictures_and_arguments() {
+fn place_country_cells_and_position_of_a_picture_belong_together() {
     let place = Place::new();
-    place.picture("dot.png", 1, 1);
-    place.picture("wide.png", 20_000, 10);
-    std::fs::write(place.path().join("words.jpg"), "words").unwrap();
-    fails(&place.homing(&["locate", "none.jpg"]), &["none.jpg", "check the path"]);
-    fails(&place.homing(&["locate", "words.jpg"]), &["words.jpg", "no whole JPEG or PNG"]);
-    fails(&place.homing(&["locate", "dot.png"]), &["dot.png", "1 x 1"]);
-    fails(&place.homing(&["locate", "wide.png"]), &["wide.png", "20000 x 10", "resize"]);
-    for wrong in [&["locate", "1", "2", "3", "4", "5"][..], &["eval"], &["--fixes", "0"], &["fly"]] {
-        assert_eq!(place.homing(wrong).status.code(), Some(2), "{wrong:?}");
+    let (mut refined, mut unrefined) = (0, 0);
+    for shade in 0..12u32 {
+        let pixel = |x, y| image::Rgb([(x * shade % 256) as u8, (y * (shade ^ 5) % 256) as u8, (shade * 20) as u8]);
+        image::RgbImage::from_fn(40, 40, pixel).save(place.path().join("a.png")).unwrap();
+        let output = place.homing(&["locate", "a.png", "--json"]);
+        let fix: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let cells = fix["cells"].as_array().unwrap();
+        let at = |v: &serde_json::Value| {
+            homing_models::LatLon::new(v["lat"].as_f64().unwrap(), v["lon"].as_f64().unwrap()).unwrap()
+        };
+        let winner = cells[0]["id"].as_u64().unwrap() as usize;
+        let country = std::str::from_utf8(&tiny::COUNTRIES[winner % tiny::COUNTRIES.len()]).unwrap();
+        assert_eq!(fix["country"], country, "{fix}");
+        assert!(at(&fix).distance_km(at(&cells[0])) < 12.1, "{fix}");
+        match fix["prototype"].as_u64() {
+            Some(prototype) => {
+                assert_eq!((prototype as usize / 2, &fix["place"]), (winner, &format!("Village {prototype}").into()));
+                refined += 1;
+            }
+            None => {
+                assert_eq!(fix["place"], format!("Town {winner}"));
+                unrefined += 1;
+            }
+        }
+        let p: Vec<f64> = cells.iter().map(|c| c["p"].as_f64().unwrap()).collect();
+        assert!(p[1..].is_sorted_by(|a, b| a >= b), "{p:?}");
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-3, "all five cells that were considered: {p:?}");
+
+        // The text names the same cells in the same order.
+        let said = text(&place.homing(&["locate", "a.png"]).stdout);
+        assert!(said.lines().next().unwrap().ends_with(country), "{said}");
+        let rows = said.lines().filter_map(|l| l.split_once(" %  ").filter(|(p, _)| p.trim().parse::<f64>().is_ok()));
+        let ids: Vec<u64> = rows.map(|(_, rest)| rest.split_whitespace().next().unwrap().parse().unwrap()).collect();
+        assert_eq!(ids, cells.iter().map(|c| c["id"].as_u64().unwrap()).collect::<Vec<_>>(), "{said}");
+    }
+    assert!(refined > 0 && unrefined > 0, "{refined} answers of prototypes, {unrefined} beyond the distance limit");
+}
+
+#[test]
+fn two_runs_cannot_have_the_same_directory() {
+    let place = Place::new();
+    let mut first = place
+        .command(&["--forever", "--pace", "0.05", "--bundle", "bundle", "--out", "out"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for_fixes(&place, 1);
+    let second = place.homing(&["--fixes", "1", "--out", "out"]);
+    interrupt(first.id());
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    fails(&second, &["another run writes into out", "--out"]);
+    assert_eq!(names(&place.path().join("out")), LEFT_BEHIND);
+    assert!(place.homing(&["--fixes", "1", "--out", "out"]).status.success(), "free again");
+}
+
+#[test]
+fn a_named_pipe_without_a_reader_does_not_hold_up_the_drive() {
+    let place = Place::new();
+    assert!(Command::new("mkfifo").arg(place.path().join("pipe")).status().unwrap().success());
+    let output = place.homing(&["--fixes", "2", "--out", "out", "--link", "pipe"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+/// Waits until a drive into `out` has written so many fixes.
+fn wait_for_fixes(place: &Place, fixes: usize) {
+    let partial = place.path().join("out/fixes.jsonl.partial");
+    let begun = Instant::now();
+    while std::fs::read_to_string(&partial).map_or(0, |t| t.lines().count()) < fixes {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the drive begins");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-#[test]
-fn bad_bundles() {
-    let place = Place::new();
-    place.picture("front.jpg", 64, 64);
-    let bundle = place.path().join("bundle");
-    fails(&place.command(&["locate", "front.jpg", "--bundle", "no"]).output().unwrap(), &["no model bundle at no"]);
-    for name in ["encoder.onnx", "heads.onnx", "geocells.bin", "prototypes.bin"] {
-        let good = std::fs::read(bundle.join(name)).unwrap();
-        let mut flipped = good.clone();
-        flipped[good.len() / 3] ^= 4;
-        std::fs::write(bundle.join(name), flipped).unwrap();
-        fails(&place.homing(&["locate", "front.jpg"]), &[name, "is damaged", "copy the bundle again"]);
-        std::fs::remove_file(bundle.join(name)).unwrap();
-        fails(&place.homing(&["--fixes", "1"]), &[name, "is missing"]);
-        std::fs::write(bundle.join(name), good).unwrap();
-    }
-    let manifest = std::fs::read_to_string(bundle.join("manifest.toml")).unwrap();
-    std::fs::write(bundle.join("manifest.toml"), manifest.replace("format = 1", "format = 3")).unwrap();
-    fails(&place.homing(&["locate", "front.jpg"]), &["manifest.toml", "format is 3", "update the program"]);
-    // A NaN weight under a hash that holds.
-    let encoder = tiny::encoder_onnx(Some(f32::NAN));
-    let hash = homing_models::manifest::sha256_hex;
-    let good = hash(&std::fs::read(bundle.join("encoder.onnx")).unwrap());
-    std::fs::write(bundle.join("manifest.toml"), manifest.replace(&good, &hash(&encoder))).unwrap();
-    std::fs::write(bundle.join("encoder.onnx"), encoder).unwrap();
-    fails(&place.homing(&["locate", "front.jpg"]), &["encoder.onnx", "patch", "NaN"]);
-}
-
-#[test]
-fn an_output_directory_that_cannot_be_written() {
-    let place = Place::new();
-    std::fs::write(place.path().join("file"), "").unwrap();
-    fails(&place.homing(&["--fixes", "1", "--out", "file/out"]), &["cannot write file/out", "--out"]);
+fn interrupt(process: u32) {
+    assert!(Command::new("kill").args(["-INT", &process.to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -224,8 +200,13 @@ fn a_reader_that_goes_away_is_no_error() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    assert!(!names(&place.path().join("out")).iter().any(|n| n.ends_with(".partial")));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).lines().all(|l| l.starts_with("homing: verdict ")), "{}", text(&output.stderr));
+    let out = place.path().join("out");
+    assert_eq!(names(&out), LEFT_BEHIND);
+    assert_eq!(json_lines(&out.join("fixes.jsonl")).len(), 40, "the drive went on to its end");
+    let sentences = std::fs::read_to_string(out.join("drive.nmea")).unwrap();
+    assert!(sentences.ends_with("\r\n") && sentences.matches("$GPRMC").count() == 40);
 }
 
 #[test]
@@ -237,13 +218,8 @@ fn ctrl_c_leaves_complete_files() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let partial = place.path().join("out/fixes.jsonl.partial");
-    let begun = Instant::now();
-    while std::fs::read_to_string(&partial).map_or(0, |t| t.lines().count()) < 3 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the drive begins");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    wait_for_fixes(&place, 3);
+    interrupt(child.id());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let out = place.path().join("out");
@@ -277,11 +253,19 @@ fn an_evaluation_has_the_public_columns() {
     assert_eq!(text(&again.stdout).lines().next(), text(&output.stdout).lines().next(), "the same on any run");
 
     place.picture("a.png", 60, 60);
-    let rows = "{\"images\":[\"a.png\",\"a.png\"],\"lat\":48.8,\"lon\":2.3,\"country\":\"FR\"}\n{\"images\":[\"a.png\"],\"lat\":0,\"lon\":0}\n";
+    let rows = "{\"images\":[\"a.png\",\"a.png\"],\"lat\":48.8,\"lon\":2.3,\"country\":\"FR\",\"town\":\"Paris\",\
+                \"admin1\":\"Ile-de-France\",\"month\":7,\"koeppen\":\"Cfb\",\"elevation_m\":35.5}\n\
+                {\"images\":[\"a.png\"],\"lat\":0,\"lon\":0}\n";
     std::fs::write(place.path().join("set.jsonl"), rows).unwrap();
     let output = place.homing(&["eval", "--dataset", "set.jsonl", "--json"]);
     let e: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&e["sites"], &e["holdout"]), (&2.into(), &"set".into()));
+    let tasks: Vec<&String> = e["tasks"].as_object().unwrap().keys().collect();
+    assert_eq!(tasks, ["elevation_m", "month", "season"], "what the lines and the model both know");
+    std::fs::write(place.path().join("empty.jsonl"), "\n \n").unwrap();
+    fails(&place.homing(&["eval", "--dataset", "empty.jsonl"]), &["empty.jsonl has no line", "images"]);
+    std::fs::write(place.path().join("set.jsonl"), rows.replace("FR", "XX")).unwrap();
+    fails(&place.homing(&["eval", "--dataset", "set.jsonl"]), &["set.jsonl: line 1: country \"XX\" does not exist"]);
     std::fs::write(place.path().join("set.jsonl"), "\n{\"images\":[],\"lat\":0,\"lon\":0}\n").unwrap();
     fails(&place.homing(&["eval", "--dataset", "set.jsonl"]), &["set.jsonl", "line 2", "0 images"]);
 }
@@ -303,8 +287,23 @@ fn bench_and_check() {
     assert!(text(&output.stdout).lines().all(|l| l.starts_with("ok ")));
     std::fs::write(place.path().join("homing.toml"), "[host]\ndead_cameras = [\"left\"]\nseeds = 3\n").unwrap();
     let output = place.homing(&["check", "--config", "homing.toml"]);
-    assert_eq!(output.status.code(), Some(1));
+    fails(&output, &["1 of 1 checks failed: configuration; its line says how to mend it"]);
     assert!(text(&output.stdout).contains("homing.toml: line 3: unknown field `seeds`"), "{}", text(&output.stdout));
+
+    std::fs::write(place.path().join("homing.toml"), "link = \"x\"\nout = \"no/such\"\n").unwrap();
+    let before = names(place.path());
+    let output = place.homing(&["check", "--config", "homing.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    assert_eq!(names(place.path()), before, "looking makes nothing");
+    std::fs::write(place.path().join("homing.toml"), "link = \"no/x\"\n[host]\ndead_cameras = [\"left\"]\n").unwrap();
+    let output = place.homing(&["check", "--config", "homing.toml"]);
+    fails(&output, &["checks failed: camera, link; their lines say how to mend it"]);
+    assert!(text(&output.stdout).contains("FAIL link           cannot write no/x"), "{}", text(&output.stdout));
+
+    let help = |args: &[&str]| text(&place.command(args).output().unwrap().stdout).replace('\n', " ");
+    assert!(help(&["bench", "--help"]).contains("one thread"));
+    assert!(help(&["locate", "--help"]).contains("probability after refinement"));
+    assert!(help(&["--help"]).contains("board/host.toml") && help(&["--help"]).contains("exit code 0"));
 }
 
 #[test]

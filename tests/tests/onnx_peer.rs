@@ -5,7 +5,7 @@ use homing_tests::peers;
 use homing_trainer::encoder_graph::{Head, Precision, encoder_graph, heads_graph};
 use homing_trainer::onnx::to_bytes;
 use homing_trainer::recipe::StemLayer::{Conv, Residual};
-use homing_trainer::recipe::Tower;
+use homing_trainer::recipe::{Activation, Preset, Tower};
 use homing_trainer::reference::{cosine, encode, random_encoder_weights, random_heads_weights};
 use serde_json::{Value, json};
 use tract_onnx::prelude::*;
@@ -17,11 +17,10 @@ fn towers() -> [Tower; 3] {
         Conv { out: 192, kernel: 3, stride: 2 },
         Residual { channels: 192 },
     ];
-    let shipped = Tower { image_px: 64, patch_px: None, stem, width: 192, layers: 4, heads: 3, mlp_ratio: 4 };
-    let clip =
-        Tower { image_px: 64, patch_px: Some(16), stem: Vec::new(), width: 128, layers: 2, heads: 2, mlp_ratio: 4 };
-    let single =
-        Tower { image_px: 32, patch_px: Some(8), stem: Vec::new(), width: 48, layers: 1, heads: 1, mlp_ratio: 1 };
+    let tiny = Preset::Tiny.tower();
+    let shipped = Tower { patch_px: None, stem, ..tiny.clone() };
+    let clip = Tower { width: 128, layers: 2, heads: 2, activation: Activation::Gelu, ..tiny.clone() };
+    let single = Tower { image_px: 32, patch_px: Some(8), width: 48, layers: 1, heads: 1, mlp_ratio: 1, ..tiny };
     [shipped, clip, single]
 }
 

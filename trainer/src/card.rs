@@ -38,7 +38,8 @@ pub fn card(manifest: &Manifest) -> String {
     for (key, value) in &manifest.training {
         row(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
-    text.push_str("\n## Measured figures\n\nOf the int8 graphs in this bundle. Shares in per cent of the sites.\n");
+    text.push_str("\n## Measured figures\n\nOf the int8 graphs in this bundle, by the trainer when it made them (`homing-trainer export`); `homing eval` \
+         measures anew on the device. Shares in per cent of the sites.\n");
     text.push_str(&tables(manifest));
     if manifest.figures.is_empty() {
         text.push_str("\nNone yet.\n");
@@ -62,6 +63,7 @@ pub fn table(name: &str, evaluation: &Evaluation) -> String {
     let what = match name {
         "random" => "Sites drawn at random around known towns",
         "towns" => "Towns never seen in training",
+        "validation" => "The validation part of the user's files",
         _ => name,
     };
     let _ = write!(text, "\n### {what} ({} sites)\n\n", evaluation.sites);

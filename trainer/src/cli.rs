@@ -22,6 +22,9 @@ pub struct Arguments {
 enum Command {
     /// Divide the sites of a recipe into geocells and draw them
     Geocells(commands::geocells::Arguments),
+    /// Pretrain the tower on captions; part of `train` where the recipe has a [contrastive] section
+    #[cfg(feature = "torch")]
+    Pretrain(commands::pretrain::Arguments),
     /// Train a model: geocells, training, prototypes, export, evaluation, card. Goes on where an earlier run stopped
     #[cfg(feature = "torch")]
     Train(commands::train::Arguments),
@@ -55,6 +58,8 @@ enum PlanetCommand {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.command {
         Command::Geocells(arguments) => commands::geocells::run(arguments),
+        #[cfg(feature = "torch")]
+        Command::Pretrain(arguments) => commands::pretrain::run(arguments),
         #[cfg(feature = "torch")]
         Command::Train(arguments) => commands::train::run(arguments),
         #[cfg(feature = "torch")]

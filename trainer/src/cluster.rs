@@ -115,7 +115,7 @@ mod tests {
         (samples, cells)
     }
 
-    const RECIPE: PrototypeRecipe = PrototypeRecipe { min_samples: 3, xi: 0.15 };
+    const RECIPE: PrototypeRecipe = PrototypeRecipe { min_samples: 3, xi: 0.15, variants: 1 };
 
     #[test]
     fn groups_become_clusters_and_a_small_cell_is_one() {

@@ -6,6 +6,8 @@ pub mod eval;
 pub mod export;
 pub mod geocells;
 #[cfg(feature = "torch")]
+pub mod pretrain;
+#[cfg(feature = "torch")]
 pub mod probe;
 #[cfg(feature = "torch")]
 pub mod prototypes;
@@ -18,6 +20,11 @@ pub mod train;
 use std::path::Path;
 
 use anyhow::Context;
+
+/// The command failed in another process of the job, which says why; this one says nothing.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("another process of the job failed")]
+pub struct SaidElsewhere;
 
 /// Writes a file as a whole or not at all: under a temporary name beside it, then renamed.
 ///

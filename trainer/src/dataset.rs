@@ -5,6 +5,7 @@
 
 mod files;
 mod planet;
+mod selection;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use homing_planet::{Koeppen, Split};
 
 pub use files::FileGallery;
 pub use planet::PlanetGallery;
+pub use selection::Selection;
 
 use crate::recipe::{Data, Recipe};
 
@@ -54,6 +56,17 @@ pub struct AuxValues {
     pub koeppen: Option<u8>,
 }
 
+/// What a picture shows beside the place, in words for captions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scenery {
+    /// Such as "under a clear sky".
+    pub weather: &'static str,
+    /// Such as "by day".
+    pub light: &'static str,
+    /// Such as "a street in a city".
+    pub surroundings: &'static str,
+}
+
 /// A picture of a gallery cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
@@ -87,6 +100,15 @@ pub trait Gallery: Sync {
 
     /// Month of the picture, 0 (January) to 11.
     fn month(&self, sample: usize, variant: u64) -> Option<u8>;
+
+    /// Where the first view looks, 0..360 degrees clockwise from north.
+    fn heading_deg(&self, sample: usize) -> Option<f64>;
+
+    /// What the pictures of this variant show, where that is known.
+    fn scenery(&self, sample: usize, variant: u64) -> Option<Scenery> {
+        let _ = (sample, variant);
+        None
+    }
 
     /// Renders or reads the first `out.len() / (3 * size_px * size_px)` views of a sample, each `size_px` rows of
     /// `size_px` RGB pixels. Variant 0 is the sample as it was taken; on the planet, others have another season,

@@ -11,7 +11,7 @@ use crate::onnx::{
     Dim, GraphError, GraphWriter, Tensor, Weights,
 };
 use crate::quantise::quantise_linear;
-use crate::recipe::{StemLayer, Tower};
+use crate::recipe::{Activation, StemLayer, Tower};
 
 /// Epsilon of every LayerNorm, CLIP's.
 pub const LAYER_NORM_EPSILON: f32 = 1e-5;
@@ -28,7 +28,7 @@ pub enum Precision {
 /// One output of the heads' graph: a linear layer on the embedding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Name of the output; its weights are `NAME.weight` [outputs, d] and `NAME.bias` [outputs].
+    /// Name of the output; its weights are `NAME.weight` [outputs, d] and `NAME.bias`, one for each output.
     pub name: String,
     /// Number of outputs.
     pub outputs: usize,
@@ -202,7 +202,11 @@ impl Builder<'_> {
         let y = self.layer_norm(&format!("{path}.layer_norm2"), &x, d)?;
         let hidden = d * tower.mlp_ratio as usize;
         let y = self.linear(&format!("{path}.mlp.fc1"), &y, d, hidden)?;
-        let y = self.quick_gelu(&format!("{path}.mlp.gelu"), &y);
+        let gelu = format!("{path}.mlp.gelu");
+        let y = match tower.activation {
+            Activation::QuickGelu => self.quick_gelu(&gelu, &y),
+            Activation::Gelu => self.gelu(&gelu, &y),
+        };
         let y = self.linear(&format!("{path}.mlp.fc2"), &y, hidden, d)?;
         Ok(self.graph.node(path, "Add", &[&x, &y], &[]))
     }
@@ -245,6 +249,18 @@ impl Builder<'_> {
         let y = self.graph.node(&format!("{name}.scaled"), "Mul", &[x, &slope], &[]);
         let y = self.graph.node(&format!("{name}.sigmoid"), "Sigmoid", &[&y], &[]);
         self.graph.node(name, "Mul", &[x, &y], &[])
+    }
+
+    /// The exact GELU: x * (1 + erf(x / sqrt 2)) / 2, in operators that every runtime has.
+    fn gelu(&mut self, name: &str, x: &str) -> String {
+        let root = self.graph.f32s(&format!("{name}.root"), &[], &[std::f32::consts::FRAC_1_SQRT_2]);
+        let half = self.graph.f32s(&format!("{name}.half"), &[], &[0.5]);
+        let one = self.graph.f32s(&format!("{name}.one"), &[], &[1.0]);
+        let y = self.graph.node(&format!("{name}.scaled"), "Mul", &[x, &root], &[]);
+        let y = self.graph.node(&format!("{name}.erf"), "Erf", &[&y], &[]);
+        let y = self.graph.node(&format!("{name}.share"), "Add", &[&y, &one], &[]);
+        let y = self.graph.node(&format!("{name}.twice"), "Mul", &[x, &y], &[]);
+        self.graph.node(name, "Mul", &[&y, &half], &[])
     }
 
     /// What linear layers read of `x`: itself, or its bytes.

@@ -5,6 +5,7 @@ use tract_onnx::prelude::*;
 
 use super::*;
 use crate::onnx::to_bytes;
+use crate::recipe::Activation;
 use crate::recipe::StemLayer::{Conv, Residual};
 use crate::reference;
 
@@ -19,6 +20,8 @@ fn small(stem: bool) -> Tower {
         layers: 2,
         heads: 3,
         mlp_ratio: 2,
+        activation: if stem { Activation::QuickGelu } else { Activation::Gelu },
+        weights: None,
     }
 }
 

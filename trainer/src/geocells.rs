@@ -1,10 +1,12 @@
 //! Semantic geocells (poster, contribution 1): the classes of the model, drawn along administrative borders where the
 //! world is sparse and along clusters of samples where it is dense.
 //!
-//! One cell for each second-level unit; small cells are fused inside their country ([`merge`]), large ones split by
-//! OPTICS and a Voronoi tessellation ([`split`]). All on the sphere, and a function of the samples alone.
+//! One cell for each second-level unit; small cells are fused inside their country (`merge`), large ones split by
+//! OPTICS and a Voronoi tessellation (`split`). All on the sphere, and a function of the samples alone. For comparison
+//! a recipe may ask for plain `rectangles` instead.
 
 mod merge;
+mod rectangles;
 mod split;
 
 use std::collections::BTreeMap;
@@ -60,14 +62,37 @@ struct Group {
 /// # Errors
 /// When there are no samples.
 pub fn divide(samples: &[Sample], recipe: &GeocellRecipe) -> Result<Division, FormatError> {
+    let groups = match recipe.rectangles {
+        Some(count) => rectangles::rectangles(samples, count as usize),
+        None => semantic(samples, recipe),
+    };
+    let mut cells: Vec<(Cell, Vec<u32>)> = groups.into_iter().map(|group| finish(group, samples)).collect();
+    let key = |(cell, members): &(Cell, Vec<u32>)| (cell.country, cell.admin1.clone(), cell.place.clone(), members[0]);
+    cells.sort_by_cached_key(key);
+
+    let mut cell_of = vec![CellId(0); samples.len()];
+    for (id, (_, members)) in cells.iter().enumerate() {
+        members.iter().for_each(|&m| cell_of[m as usize] = CellId(id as u32));
+    }
+    let (min, max) = (recipe.min as usize, recipe.max as usize);
+    let semantic = recipe.rectangles.is_none();
+    let reason = |(_, members): &(Cell, Vec<u32>)| semantic.then(|| reason(members, samples, min, max)).flatten();
+    let outside = cells.iter().map(reason).collect();
+    let sites = samples.iter().zip(&cell_of).map(|(s, &cell)| LabelledSite { position: s.position, cell }).collect();
+    let geocells = Geocells::new(cells.into_iter().map(|(cell, _)| cell).collect(), sites)?;
+    Ok(Division { geocells, cell_of, outside })
+}
+
+/// Second-level units, fused and split country by country.
+fn semantic(samples: &[Sample], recipe: &GeocellRecipe) -> Vec<Group> {
     let mut countries = BTreeMap::<[u8; 2], BTreeMap<(&str, &str), Vec<u32>>>::new();
     for (i, s) in samples.iter().enumerate() {
         let units = countries.entry(s.country).or_default();
         units.entry((&s.admin1, &s.admin2)).or_default().push(i as u32);
     }
-    let (min, max) = (recipe.min as usize, recipe.max as usize);
+    let min = recipe.min as usize;
     // Countries are independent of each other, and collected in their order: threads cannot change the result.
-    let groups: Vec<Vec<Group>> = countries
+    let by_country: Vec<Vec<Group>> = countries
         .into_par_iter()
         .map(|(_, units)| {
             let start =
@@ -76,32 +101,24 @@ pub fn divide(samples: &[Sample], recipe: &GeocellRecipe) -> Result<Division, Fo
             merged.into_par_iter().flat_map_iter(|group| split::split(group, samples, recipe)).collect()
         })
         .collect();
-
-    let mut cells: Vec<(Cell, Vec<u32>)> = groups.into_iter().flatten().map(|group| finish(group, samples)).collect();
-    let key = |(cell, members): &(Cell, Vec<u32>)| (cell.country, cell.admin1.clone(), cell.place.clone(), members[0]);
-    cells.sort_by_cached_key(key);
-
-    let mut cell_of = vec![CellId(0); samples.len()];
-    for (id, (_, members)) in cells.iter().enumerate() {
-        members.iter().for_each(|&m| cell_of[m as usize] = CellId(id as u32));
-    }
-    let outside = cells.iter().map(|(_, members)| reason(members, samples, min, max)).collect();
-    let sites = samples.iter().zip(&cell_of).map(|(s, &cell)| LabelledSite { position: s.position, cell }).collect();
-    let geocells = Geocells::new(cells.into_iter().map(|(cell, _)| cell).collect(), sites)?;
-    Ok(Division { geocells, cell_of, outside })
+    by_country.into_iter().flatten().collect()
 }
 
 fn finish(mut group: Group, samples: &[Sample]) -> (Cell, Vec<u32>) {
     group.members.sort_unstable();
     let members = || group.members.iter().map(|&m| &samples[m as usize]);
     let first = members().next().expect("a group has members");
+    // All are of one country, save in rectangles.
+    let mut countries = BTreeMap::new();
+    members().for_each(|s| *countries.entry(s.country).or_insert(0) += 1);
+    let country = countries.into_iter().rev().max_by_key(|&(_, count)| count).map_or(first.country, |(c, _)| c);
     // The town of the most samples; `admin1` is that town's, since a fused cell may reach over its border.
     let (place, _) = commonest(members().map(|s| s.town.as_str()));
     let (admin1, _) = commonest(members().filter(|s| s.town == place).map(|s| s.admin1.as_str()));
     let cell = Cell {
         // Members of one cell never surround the planet; should they, any of them will do.
         centroid: centroid(members().map(|s| s.position)).unwrap_or(first.position),
-        country: first.country,
+        country,
         place: place.to_owned(),
         admin1: admin1.to_owned(),
         samples: group.members.len() as u32,

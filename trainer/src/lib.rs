@@ -7,8 +7,10 @@
 #![deny(unsafe_code)]
 
 mod canvas;
+pub mod captions;
 pub mod card;
 pub mod cli;
+pub mod clip_config;
 pub mod cluster;
 pub mod commands;
 pub mod dataset;
@@ -21,7 +23,9 @@ pub mod plot;
 pub mod quantise;
 pub mod recipe;
 pub mod reference;
+pub mod safetensors;
 pub mod sheet;
 pub mod smoothing;
+pub mod tokens;
 #[cfg(feature = "torch")]
 pub mod torch;

@@ -1,6 +1,6 @@
 //! Weights to signed bytes: symmetric, one scale for each output channel.
 
-/// A linear layer's weight as signed bytes: weight[in][out] = data[in * outputs + out] * scales[out].
+/// A linear layer's weight as signed bytes: `weight[in][out] = data[in * outputs + out] * scales[out]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantisedLinear {
     /// Number of inputs K.
@@ -9,7 +9,7 @@ pub struct QuantisedLinear {
     pub outputs: usize,
     /// [K, N] row-major, -127..=127: the layout of MatMulInteger's right-hand side.
     pub data: Vec<i8>,
-    /// [N], positive.
+    /// One for each of the N outputs, positive.
     pub scales: Vec<f32>,
 }
 

@@ -3,13 +3,19 @@
 //! A recipe is checked completely when it is read; what comes after never meets a value out of range. Unknown
 //! keys are refused, and every error is one line that names the file, the line and the key.
 
+mod contrastive;
+mod preset;
+mod text;
 mod tower;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use tower::{StemLayer, Tower};
+pub use contrastive::{CaptionStyle, Contrastive};
+pub use preset::Preset;
+pub use text::TextTower;
+pub use tower::{Activation, StemLayer, Tower};
 
 /// Everything one run of the trainer needs to know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +31,9 @@ pub struct Recipe {
     pub geocells: GeocellRecipe,
     /// The vision transformer.
     pub tower: Tower,
+    /// Pretraining on captions, before the training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contrastive: Option<Contrastive>,
     /// The optimisation.
     pub training: Training,
     /// Weights of the auxiliary losses.
@@ -63,6 +72,9 @@ pub struct GeocellRecipe {
     pub max: u32,
     /// The OPTICS rounds of splitting, `[min_samples, xi]` each, tried in order.
     pub rounds: Vec<(u32, f64)>,
+    /// About so many plain rectangles in latitude and longitude instead of semantic cells: for comparisons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rectangles: Option<u32>,
 }
 
 /// The optimisation.
@@ -71,7 +83,7 @@ pub struct GeocellRecipe {
 pub struct Training {
     /// Optimiser steps in all.
     pub steps: u32,
-    /// Sites in one step.
+    /// Sites in one step, of each process where several train together.
     pub batch_sites: u32,
     /// Peak learning rate of AdamW; cosine to zero after the warm-up.
     pub lr: f64,
@@ -83,6 +95,12 @@ pub struct Training {
     pub clip_norm: f64,
     /// Temperature of haversine label smoothing in kilometres.
     pub tau_km: f64,
+    /// What the cells' targets are.
+    #[serde(default)]
+    pub smoothing: Smoothing,
+    /// Which weights are trained.
+    #[serde(default)]
+    pub trainable: Trainable,
     /// Decay of the running average of the weights, which is what gets exported; 0 for none.
     pub average_decay: f64,
     /// How many views of a site one training example has.
@@ -98,6 +116,32 @@ pub struct Training {
     pub validate_every: u32,
     /// Sites of the validation split: for the curve, the choice of refinement and the radius calibration.
     pub validation_sites: u32,
+}
+
+/// What the cells' targets are (method section 2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Smoothing {
+    /// `"haversine"`: a distribution over cells that falls with the distance.
+    #[default]
+    Haversine,
+    /// `"unnormalised"`: the same without normalisation, which gives dense regions more weight; for comparisons.
+    Unnormalised,
+    /// `"none"`: the true cell alone.
+    None,
+}
+
+/// Which weights are trained (method section 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trainable {
+    /// `"all"`: tower and heads.
+    #[default]
+    All,
+    /// `"last-layer"`: the last block of the tower and the heads.
+    LastLayer,
+    /// `"heads"`: the heads, on a tower that stays as it started.
+    Heads,
 }
 
 /// Probabilities that a training example has one, two or four views. They sum to 1.
@@ -132,6 +176,13 @@ pub struct PrototypeRecipe {
     pub min_samples: u32,
     /// Steepness that bounds a cluster, 0..1.
     pub xi: f64,
+    /// Moments at which each simulated site is seen for its prototype: season, weather and light average out.
+    #[serde(default = "one")]
+    pub variants: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Candidates among which validation chooses.
@@ -207,7 +258,7 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Reads and checks a recipe. A relative `data.files` is taken from the recipe's folder.
+    /// Reads and checks a recipe. Relative `data.files` and `tower.weights` are taken from the recipe's folder.
     ///
     /// # Errors
     /// One line with the file, the line and the key.
@@ -215,8 +266,12 @@ impl Recipe {
         let text =
             std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
         let mut recipe = Self::parse(&text, path)?;
-        if let (Data::Files(file), Some(folder)) = (&mut recipe.data, path.parent()) {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if let Data::Files(file) = &mut recipe.data {
             *file = folder.join(&*file);
+        }
+        if let Some(weights) = &mut recipe.tower.weights {
+            *weights = folder.join(&*weights);
         }
         Ok(recipe)
     }
@@ -258,13 +313,14 @@ impl Recipe {
         let sites_valid = !matches!(self.data, Data::Planet { sites: 0, .. });
         let rounds_valid = g.rounds.iter().all(|&(min_samples, xi)| min_samples >= 2 && unit(xi));
         let r = &self.refine;
-        let checks: [(bool, &'static str, &str); 24] = [
+        let checks: [(bool, &'static str, &str); 26] = [
             (is_name(&self.name), "name", "use letters, digits, - and _"),
             (is_name(&self.export.name), "export.name", "use letters, digits, - and _"),
             (!self.export.licence.is_empty(), "export.licence", "must not be empty"),
             (sites_valid, "data.planet", "needs at least one site"),
             (g.min >= 1, "geocells.min", "must be at least 1"),
             (g.max >= 2 * g.min, "geocells.max", "must be at least twice geocells.min"),
+            (g.rectangles != Some(0), "geocells.rectangles", "must be at least 1"),
             (rounds_valid, "geocells.rounds", "each needs min_samples >= 2 and xi between 0 and 1"),
             (t.steps > 0, "training.steps", "must be at least 1"),
             (t.batch_sites > 0, "training.batch_sites", "must be at least 1"),
@@ -280,6 +336,7 @@ impl Recipe {
             (t.validation_sites >= 10, "training.validation_sites", "must be at least 10"),
             (weights.iter().all(|w| *w >= 0.0 && w.is_finite()), "tasks.regression", "weights must be 0 or more"),
             (self.prototypes.min_samples >= 2, "prototypes.min_samples", "must be at least 2"),
+            ((1..=64).contains(&self.prototypes.variants), "prototypes.variants", "must be 1..=64"),
             (unit(self.prototypes.xi), "prototypes.xi", "must be between 0 and 1"),
             (
                 !r.k.is_empty() && r.k.iter().all(|k| (1..=40).contains(k)),
@@ -297,6 +354,9 @@ impl Recipe {
         }
         if r.limit_km.is_empty() || r.limit_km.iter().any(|&km| km.is_nan() || km <= 0.0) {
             return Err(Wrong { key: "refine.limit_km", why: "needs one or more values above 0, or inf".into() });
+        }
+        if let Some(contrastive) = &self.contrastive {
+            contrastive.check()?;
         }
         self.tower.check()
     }

@@ -5,7 +5,7 @@ use homing_planet::hash::Rng;
 
 use crate::encoder_graph::{Head, LAYER_NORM_EPSILON};
 use crate::onnx::{Tensor, Weights};
-use crate::recipe::{StemLayer, Tower};
+use crate::recipe::{Activation, StemLayer, Tower};
 
 /// Random weights of a tower with activations of ordinary size, under the names that `encoder_graph` reads.
 pub fn random_encoder_weights(tower: &Tower, seed: u64) -> Weights {
@@ -118,7 +118,10 @@ fn encode_view(tower: &Tower, w: &Weights, image: &[f32]) -> Vec<f32> {
         add(&mut x, &attend(w, &format!("{path}.self_attn"), &y, tower.heads as usize));
         let y = norm(w, &format!("{path}.layer_norm2"), &x);
         let mut y = linear(w, &format!("{path}.mlp.fc1"), &y);
-        y.iter_mut().flatten().for_each(|v| *v /= 1.0 + (-1.702 * *v).exp());
+        y.iter_mut().flatten().for_each(|v| match tower.activation {
+            Activation::QuickGelu => *v /= 1.0 + (-1.702 * *v).exp(),
+            Activation::Gelu => *v *= 0.5 + 0.5 * libm::erff(*v * std::f32::consts::FRAC_1_SQRT_2),
+        });
         add(&mut x, &linear(w, &format!("{path}.mlp.fc2"), &y));
     }
     (0..d).map(|c| x.iter().map(|row| row[c]).sum::<f32>() / x.len() as f32).collect()

@@ -10,6 +10,7 @@ use crate::dataset::{Gallery, MONTHS, PlanetGallery};
 /// Space between panoramas, and height of a caption, in pixels.
 const GAP: u32 = 8;
 const CAPTION: u32 = 32;
+const GROUND: Rgb<u8> = Rgb([24, 24, 24]);
 
 /// Chooses `count` samples that show as much of the world as possible: each is the one farthest from those before it,
 /// in kilometres and, a little, in climate.
@@ -45,7 +46,7 @@ pub fn contact_sheet(
 ) -> anyhow::Result<RgbImage> {
     let rows = (samples.len() as u32).div_ceil(columns);
     let (width, height) = (4 * size_px + GAP, size_px + CAPTION + GAP);
-    let mut sheet = RgbImage::from_pixel(columns * width + GAP, rows * height + GAP, Rgb([24, 24, 24]));
+    let mut sheet = RgbImage::from_pixel(columns * width + GAP, rows * height + GAP, GROUND);
     let bytes = (3 * size_px * size_px) as usize;
     let mut views = vec![0; 4 * bytes];
     for (i, &sample) in (0u32..).zip(samples) {
@@ -56,9 +57,12 @@ pub fn contact_sheet(
                 imageops::replace(&mut sheet, &view, i64::from(x + bearing * size_px), i64::from(y));
             }
         }
+        // On a strip of its own, so that a long caption ends where its panorama ends.
+        let mut strip = RgbImage::from_pixel(4 * size_px, CAPTION, GROUND);
         for (line, text) in (0i32..).zip(caption(gallery, sample)) {
-            write(&mut sheet, &text, x as i32, (y + size_px) as i32 + 2 + 14 * line, 13.0, [230, 230, 230]);
+            write(&mut strip, &text, 0, 2 + 14 * line, 13.0, [230, 230, 230]);
         }
+        imageops::replace(&mut sheet, &strip, i64::from(x), i64::from(y + size_px));
     }
     Ok(sheet)
 }

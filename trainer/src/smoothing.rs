@@ -30,6 +30,26 @@ pub fn smoothed_targets(positions: &[LatLon], centroids: &[[f64; 3]], tau_km: f6
     });
 }
 
+/// As [`smoothed_targets`], but as the paper writes it: 1 for the cell `own[i]` that holds the position, and more for a
+/// cell whose centroid is nearer.
+///
+/// # Panics
+/// When `rows` has another length than positions times cells.
+pub fn unnormalised_targets(
+    positions: &[LatLon],
+    own: &[usize],
+    centroids: &[[f64; 3]],
+    tau_km: f64,
+    rows: &mut [f32],
+) {
+    smoothed_targets(positions, centroids, tau_km, rows);
+    for (row, &own) in rows.chunks_exact_mut(centroids.len()).zip(own) {
+        // A cell so far from its own site that its target vanished would blow the others up.
+        let scale = row[own].max(1e-6).recip();
+        row.iter_mut().for_each(|target| *target *= scale);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +77,13 @@ mod tests {
         let mut row = vec![0.0; 50];
         smoothed_targets(&[x], &units, 750.0, &mut row);
         let paper = |j: usize| (-(x.distance_km(centroids[j]) - x.distance_km(centroids[truth])) / 750.0).exp();
+        let mut plain = vec![0.0; 50];
+        let own = (0..50).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
+        unnormalised_targets(&[x], &[own], &units, 750.0, &mut plain);
+        for (j, found) in plain.iter().enumerate() {
+            let expected = paper(j) / paper(own);
+            assert!((f64::from(*found) - expected).abs() < 1e-3 * expected + 1e-9, "{j}");
+        }
         for j in 0..50 {
             let expected = paper(j) as f32 * row[truth];
             assert!((row[j] - expected).abs() < 1e-4 * expected + 1e-9, "{j}");

@@ -17,7 +17,7 @@ pub const REGIONAL_FIELDS: [(&str, f64); REGIONAL] = [
     ("soil hue", 500.0),
     ("soil tone", 150.0),
     ("verge hue", 200.0),
-    ("shoulder hue", 300.0),
+    ("roof hue", 300.0),
     ("wall hue", 450.0),
     ("asphalt tone", 180.0),
     ("kerb hue", 120.0),

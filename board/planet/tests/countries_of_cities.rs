@@ -1,7 +1,5 @@
 //! Positions, countries and what the planet knows about them.
 
-use std::time::Instant;
-
 use homing_planet::{LatLon, Planet};
 
 const CITIES: [(&str, f64, f64); 48] = [
@@ -86,29 +84,4 @@ fn most_places_lie_where_they_say() {
     let wrong = planet.places().filter(|p| planet.country_at(p.position) != Some(p.country)).count();
     println!("{wrong} of {} places outside their country", planet.places().len());
     assert!(wrong * 100 < planet.places().len(), "{wrong} of {}", planet.places().len());
-}
-
-/// `cargo test --release -p homing-planet --test countries_of_cities -- --ignored --nocapture`
-#[test]
-#[ignore = "measures; says nothing about right or wrong"]
-fn speed() {
-    let start = Instant::now();
-    let planet = Planet::get();
-    println!("decoded in {:?}", start.elapsed());
-    let start = Instant::now();
-    planet.towns(homing_planet::Split::Train);
-    println!("coverage in {:?}", start.elapsed());
-    let sites: Vec<LatLon> = (0..20_000).map(|i| planet.site(homing_planet::Split::Train, 1, i).position).collect();
-    println!("20,000 sites in {:?}", start.elapsed());
-    let time = |name: &str, work: &dyn Fn(LatLon) -> f64| {
-        let start = Instant::now();
-        let sum: f64 = sites.iter().map(|&p| work(p)).sum();
-        println!("{name}: {:.2} us ({sum:.0})", start.elapsed().as_secs_f64() * 1e6 / sites.len() as f64);
-    };
-    time("country_at", &|p| planet.country_at(p).map_or(0.0, |c| c.0.into()));
-    time("population_km2", &|p| planet.population_km2(p).into());
-    time("climate", &|p| planet.climate(p).temperature_c[0].into());
-    time("elevation_m", &|p| planet.elevation_m(p).into());
-    time("relief_m", &|p| planet.relief_m(p).into());
-    time("nearest_place", &|p| planet.nearest_place(p).index.into());
 }

@@ -49,7 +49,10 @@ impl Display for PngDisplay {
                 other => io::Error::other(other),
             })
             .and_then(|()| fs::rename(&partial, &self.path));
-        written.map_err(|source| BoardError::Write { path: self.path.clone(), source })
+        written.map_err(|source| {
+            let _ = fs::remove_file(&partial);
+            BoardError::Write { path: self.path.clone(), source }
+        })
     }
 }
 
@@ -76,5 +79,10 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half-made is left");
         let e = PngDisplay::new(dir.path().join("none/display.png")).show(&screen).unwrap_err().to_string();
         assert!(e.contains("cannot write") && e.contains("none"), "{e}");
+        // A directory of that name cannot be replaced by a file.
+        let taken = dir.path().join("taken.png");
+        fs::create_dir(&taken).unwrap();
+        assert!(PngDisplay::new(taken).show(&screen).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing half-made is left");
     }
 }

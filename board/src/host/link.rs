@@ -3,12 +3,15 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    os::fd::OwnedFd,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{FileTypeExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{Access, Mode, OFlags, access},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{OptionalActions, tcgetattr, tcsetattr},
 };
@@ -27,11 +30,47 @@ impl FileLink {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, BoardError> {
-        let file = OpenOptions::new().append(true).create(true).open(path);
+        let file = options(path).create(true).open(path);
         let file = file.map_err(|source| BoardError::Write { path: path.to_owned(), source })?;
         Ok(FileLink { path: path.to_owned(), file })
     }
 }
+
+/// How a device, pipe or file is opened: a consumer that is not there or does not read never holds up a vehicle.
+fn options(path: &Path) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    options.append(true).custom_flags(flags.bits() as i32);
+    // Held open at its reading end too, a named pipe waits for no consumer, and one may come and go.
+    if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) {
+        options.read(true);
+    }
+    options
+}
+
+/// Whether a link could be opened, without making anything; answers with what it is.
+///
+/// # Errors
+/// When it could not.
+pub fn try_link(link: &str) -> Result<String, BoardError> {
+    if link == PTY {
+        return PtyLink::open().map(|pty| pty.name());
+    }
+    let path = Path::new(link);
+    let opened = match options(path).open(path) {
+        Ok(_) => return Ok(link.to_owned()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+        }
+        Err(e) => Err(e),
+    };
+    let to_be_made = format!("{link}, a file that is not there yet");
+    opened.map(|()| to_be_made).map_err(|source| BoardError::Write { path: path.to_owned(), source })
+}
+
+/// The name of a link that is a new pseudo-terminal.
+pub const PTY: &str = "pty";
 
 impl Link for FileLink {
     fn name(&self) -> String {
@@ -39,7 +78,11 @@ impl Link for FileLink {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), BoardError> {
-        self.file.write_all(bytes).map_err(|source| BoardError::Write { path: self.path.clone(), source })
+        match self.file.write_all(bytes) {
+            // Nobody reads and the line's buffer is full: sentences are lost, as on a wire.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            outcome => outcome.map_err(|source| BoardError::Write { path: self.path.clone(), source }),
+        }
     }
 }
 
@@ -122,5 +165,33 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"ab");
         let e = FileLink::open(&dir.path().join("no/line")).err().unwrap().to_string();
         assert!(e.contains("no/line"), "{e}");
+    }
+
+    #[test]
+    fn a_named_pipe_needs_no_reader_and_never_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut link = FileLink::open(&path).unwrap();
+        link.send(b"$GPRMC,1*00\r\n").unwrap();
+        let mut got = [0; 13];
+        File::open(&path).unwrap().read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"$GPRMC,1*00\r\n");
+        for _ in 0..2000 {
+            link.send(&[b'x'; 80]).unwrap();
+        }
+    }
+
+    #[test]
+    fn trying_a_link_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        assert!(try_link(&at("line")).unwrap().contains("not there yet"));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(try_link(&at("no/line")).unwrap_err().to_string().contains("no/line"));
+        std::fs::write(at("line"), "kept").unwrap();
+        assert_eq!(try_link(&at("line")).unwrap(), at("line"));
+        assert_eq!(std::fs::read_to_string(at("line")).unwrap(), "kept");
+        assert!(try_link(PTY).unwrap().starts_with("/dev/"));
     }
 }

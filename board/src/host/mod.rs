@@ -5,6 +5,7 @@ mod display;
 mod drive;
 mod gnss;
 mod link;
+mod settings;
 
 use std::{path::PathBuf, sync::Arc, sync::Mutex};
 
@@ -12,32 +13,10 @@ pub use cameras::SimulatedCamera;
 pub use display::PngDisplay;
 pub use drive::{Drive, Vehicle};
 pub use gnss::{GnssStory, SimulatedGnss};
-pub use link::{FileLink, PtyLink};
-use serde::Deserialize;
+pub use link::{FileLink, PtyLink, try_link};
+pub use settings::HostSettings;
 
 use crate::{Board, BoardError, CAMERA_BEARINGS_DEG, CAMERA_NAMES, Camera, Clock, Epoch, Frame, Link};
-
-/// How the simulated vehicle drives and what it carries.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HostSettings {
-    /// Decides where on Earth the drive starts, its weather and all noise.
-    pub seed: u64,
-    /// Distance between two fixes.
-    pub step_km: f64,
-    /// Side of the square camera pictures; `None` for what the model takes.
-    pub camera_px: Option<u32>,
-    /// What happens to GNSS on the way.
-    pub gnss: GnssStory,
-    /// Cameras that are broken, by name.
-    pub dead_cameras: Vec<String>,
-}
-
-impl Default for HostSettings {
-    fn default() -> Self {
-        HostSettings { seed: 11, step_km: 4.0, camera_px: None, gnss: GnssStory::default(), dead_cameras: Vec::new() }
-    }
-}
 
 /// Where the host board's output goes; each is left out when `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,16 +42,7 @@ pub fn board(
     output: &HostOutput,
 ) -> Result<(Board, Shared), BoardError> {
     let camera_px = settings.camera_px.unwrap_or(model_px);
-    let unknown = settings.dead_cameras.iter().find(|n| !CAMERA_NAMES.contains(&n.as_str()));
-    if let Some(name) = unknown {
-        return Err(BoardError::Setting(format!("dead_cameras: no camera {name:?}; use {}", CAMERA_NAMES.join(", "))));
-    }
-    if !(16..=4096).contains(&camera_px) {
-        return Err(BoardError::Setting(format!("camera_px is {camera_px}, need 16..=4096")));
-    }
-    if !(0.001..=50.0).contains(&settings.step_km) {
-        return Err(BoardError::Setting(format!("step_km is {}, need 0.001..=50", settings.step_km)));
-    }
+    settings.check()?;
     let vehicle = Arc::new(Mutex::new(Vehicle::new(Drive::start(settings.seed, settings.step_km))));
     let cameras = std::array::from_fn(|i| {
         let dead = settings.dead_cameras.iter().any(|n| n == CAMERA_NAMES[i]);
@@ -81,7 +51,7 @@ pub fn board(
     });
     let link = match output.link.as_deref() {
         None => None,
-        Some("pty") => Some(Box::new(PtyLink::open()?) as Box<dyn Link>),
+        Some(link::PTY) => Some(Box::new(PtyLink::open()?) as Box<dyn Link>),
         Some(path) => Some(Box::new(FileLink::open(path.as_ref())?) as Box<dyn Link>),
     };
     let board = Board {
@@ -98,7 +68,7 @@ pub fn board(
 /// Pictures of what is around the vehicle now, at any size, as the four cameras would take them.
 ///
 /// # Errors
-/// Never for 8..=4096 pixels.
+/// Never for 8..=1024 pixels.
 pub fn portrait(vehicle: &Shared, size_px: u32) -> Result<Vec<Frame>, BoardError> {
     let view = |i: usize| {
         let mut frame = Frame::default();

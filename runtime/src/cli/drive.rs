@@ -1,7 +1,8 @@
 //! `homing run`: the loop, and what a person sees of it.
 
 use std::{
-    io::{self, Write},
+    fmt::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -13,18 +14,19 @@ use std::{
 
 use anyhow::Context;
 use homing_board::{
+    Board,
     host::{self, HostOutput},
     planet::Planet,
 };
 use homing_models::{LatLon, figures::median};
 
-use super::{RunArgs, SIMULATED, load};
+use super::{PrintError, RunArgs, SIMULATED, load, print};
 use crate::{
     Model,
     capture::Panorama,
     config::{BoardKind, Config},
-    report::{DriveMap, Fix, json},
-    supervise::{DISPLAY_FILE, Files, MAP_FILE, Observer, RunError, Supervisor},
+    report::{DriveMap, Fix, OutDir, OutError, json},
+    supervise::{DISPLAY_FILE, Files, MAP_FILE, Observer, Supervisor},
 };
 
 /// Side of the pictures in the strip of the map.
@@ -35,7 +37,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     config.host.seed = args.seed.unwrap_or(config.host.seed);
     let dir = args.out.or(config.out.take()).unwrap_or_else(|| PathBuf::from("out"));
     let model = load(&config, args.bundle.bundle.as_deref())?;
-    let mut files = Some(Files::create(&dir)?);
+    let out = OutDir::claim(&dir)?;
     let output = HostOutput { display: Some(dir.join(DISPLAY_FILE)), link: args.link.or(config.link.take()) };
     let (board, vehicle) = match config.board {
         BoardKind::Host => host::board(&config.host, model.card.image_px, args.fixes, &output)?,
@@ -43,27 +45,22 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 
     let stop = stop_on_signal()?;
     let mut watcher = Watcher::new((!args.forever).then_some(args.fixes), vehicle);
-    let begun = watcher.begin(&model, &board, config.host.seed, &dir).map_err(RunError::Observer);
+    watcher.begin(&model, &board, config.host.seed, &dir)?;
+    // Last of all, so that a start that fails leaves nothing behind.
+    let mut files = Some(Files::create(&out)?);
     let card = model.card.clone();
     let mut supervisor = Supervisor::new(board, model);
     let limit = (!args.forever).then_some(args.fixes);
-    let outcome = begun.and_then(|()| supervisor.run(limit, args.pace, &mut files, &stop, &mut watcher));
+    let outcome = supervisor.run(limit, args.pace, &mut files, &stop, &mut watcher);
     // Whatever ended the drive: what was written is complete and gets its name.
-    if let Some(files) = files.take() {
-        files.finish()?;
-    }
+    let finished = files.take().map_or(Ok(()), Files::finish);
     let summary = watcher.summary(&supervisor);
     if let Some(map) = watcher.map.paint(&card, &summary) {
         save_png(&map, &dir.join(MAP_FILE))?;
     }
-    match outcome {
-        Err(RunError::Observer(e)) => Err(e.into()),
-        Err(e) => Err(e.into()),
-        Ok(()) => {
-            watcher.end(&summary, &dir)?;
-            Ok(ExitCode::SUCCESS)
-        }
-    }
+    outcome.and(finished)?;
+    watcher.end(&summary, &dir);
+    Ok(watcher.code())
 }
 
 /// Ctrl-C and a service's stop end the drive after the fix in progress; a second one ends it at once.
@@ -79,12 +76,16 @@ fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn save_png(picture: &image::RgbImage, path: &Path) -> Result<(), RunError> {
+fn save_png(picture: &image::RgbImage, path: &Path) -> Result<(), OutError> {
     let partial = path.with_extension("png.partial");
-    let saved = picture.save_with_format(&partial, image::ImageFormat::Png).map_err(io::Error::other);
-    saved
-        .and_then(|()| std::fs::rename(&partial, path))
-        .map_err(|source| RunError::Output { path: path.to_owned(), source })
+    let saved = picture.save_with_format(&partial, image::ImageFormat::Png).map_err(|e| match e {
+        image::ImageError::IoError(e) => e,
+        other => io::Error::other(other),
+    });
+    saved.and_then(|()| std::fs::rename(&partial, path)).map_err(|source| {
+        let _ = std::fs::remove_file(&partial);
+        OutError::Write { path: path.to_owned(), source }
+    })
 }
 
 /// Prints fixes and gathers the summary and the map.
@@ -98,6 +99,8 @@ struct Watcher {
     totals_ms: Vec<f64>,
     fixes: u64,
     started: Instant,
+    /// What became of standard output; after an error nothing more is written to it.
+    printed: Result<(), PrintError>,
 }
 
 /// Fixes whose figures are kept for the summary; a drive without end must not grow without end.
@@ -115,21 +118,49 @@ impl Watcher {
             totals_ms: Vec::new(),
             fixes: 0,
             started: Instant::now(),
+            printed: Ok(()),
         }
     }
 
-    fn begin(&mut self, model: &Model, board: &homing_board::Board, seed: u64, dir: &Path) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "homing {}, model {} {}", env!("CARGO_PKG_VERSION"), model.card.name, model.card.id)?;
+    /// Says what begins.
+    ///
+    /// # Errors
+    /// When standard output cannot be written from the start; that nobody reads it is no error.
+    fn begin(&mut self, model: &Model, board: &Board, seed: u64, dir: &Path) -> Result<(), PrintError> {
+        let mut text = format!("homing {}, model {} {}\n", env!("CARGO_PKG_VERSION"), model.card.name, model.card.id);
         if model.card.simulated_planet {
-            writeln!(out, "{SIMULATED}")?;
+            let _ = writeln!(text, "{SIMULATED}");
         }
-        writeln!(out, "board {}, seed {seed}, writing to {}", board.name, dir.display())?;
+        let _ = writeln!(text, "board {}, seed {seed}, writing to {}", board.name, dir.display());
         if let Some(link) = &board.link {
-            writeln!(out, "sentences go to {}", link.name())?;
+            let _ = writeln!(text, "sentences go to {}", link.name());
         }
-        writeln!(out)?;
-        writeln!(out, "   #  time (UTC)           latitude   longitude   radius 50/95 %    error  GPS            place")
+        text += "\n   #  time (UTC)           latitude   longitude   radius 50/95 %    error  GPS            place\n";
+        match print(&text) {
+            Err(e) if !e.nobody_reads() => Err(e),
+            outcome => {
+                self.printed = outcome;
+                Ok(())
+            }
+        }
+    }
+
+    /// Prints as long as that works. The drive goes on without: a vehicle must not stop because nobody reads.
+    fn print(&mut self, text: &str) {
+        if self.printed.is_err() {
+            return;
+        }
+        self.printed = print(text);
+        if let Some(e) = self.printed.as_ref().err().filter(|e| !e.nobody_reads()) {
+            let _ = writeln!(io::stderr(), "homing: {e}; the drive goes on without");
+        }
+    }
+
+    fn code(&self) -> ExitCode {
+        match &self.printed {
+            Err(e) if !e.nobody_reads() => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        }
     }
 
     fn summary(&self, supervisor: &Supervisor) -> Vec<(String, String)> {
@@ -154,22 +185,22 @@ impl Watcher {
         rows
     }
 
-    fn end(&self, summary: &[(String, String)], dir: &Path) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out)?;
+    fn end(&mut self, summary: &[(String, String)], dir: &Path) {
+        let mut text = String::from("\n");
         for (name, value) in summary {
-            writeln!(out, "{name:28} {value}")?;
+            let _ = writeln!(text, "{name:28} {value}");
         }
-        writeln!(out, "{:28} {:.1} s", "whole drive", self.started.elapsed().as_secs_f64())?;
+        let _ = writeln!(text, "{:28} {:.1} s", "whole drive", self.started.elapsed().as_secs_f64());
         let names = std::fs::read_dir(dir).into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
         let mut names: Vec<String> = names.filter(|n| !n.ends_with(".partial")).collect();
         names.sort();
-        writeln!(out, "{:28} {}/{{{}}}", "written", dir.display(), names.join(","))
+        let _ = writeln!(text, "{:28} {}/{{{}}}", "written", dir.display(), names.join(","));
+        self.print(&text);
     }
 }
 
 impl Observer for Watcher {
-    fn fix(&mut self, fix: &Fix, panorama: &Panorama, model: &Model) -> io::Result<()> {
+    fn fix(&mut self, fix: &Fix, panorama: &Panorama, model: &Model) {
         self.fixes += 1;
         let place = fix.tracked.as_ref().map(|t| model.locator.place(&t.candidate));
         if self.totals_ms.len() < REMEMBERED {
@@ -192,20 +223,20 @@ impl Observer for Watcher {
                 Err(_) => self.map.portrait(caption, panorama.views()),
             }
         }
-        let mut out = io::stdout().lock();
         let time = json::time(fix.time);
-        write!(out, "{:4}  {} {}  ", fix.number, &time[..10], &time[11..19])?;
+        let mut text = format!("{:4}  {} {}  ", fix.number, &time[..10], &time[11..19]);
         match &fix.tracked {
             Some(t) => {
                 let radius = format!("{:.0}/{:.0} km", t.radius.p50_km, t.radius.p95_km);
                 let error = fix.error_km().map(kilometres).unwrap_or_default();
                 let (lat, lon) = (t.position.lat(), t.position.lon());
-                write!(out, "{lat:9.4}  {lon:10.4}  {radius:>15}  {error:>7}  ")?;
+                let _ = write!(text, "{lat:9.4}  {lon:10.4}  {radius:>15}  {error:>7}  ");
             }
-            None => write!(out, "{:>49}", "no view  ")?,
+            None => text += "                                        no view  ",
         }
-        write!(out, "{:13}  ", fix.comparison.verdict.words())?;
-        writeln!(out, "{}", place.map_or_else(String::new, |p| p.to_string()))
+        let place = place.map_or_else(String::new, |p| p.to_string());
+        let _ = writeln!(text, "{:13}  {place}", fix.comparison.verdict.words());
+        self.print(&text);
     }
 
     fn told(&mut self, line: &str) {

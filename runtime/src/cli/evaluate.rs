@@ -1,7 +1,7 @@
 //! `homing eval`.
 
 use std::{
-    io::{self, Write},
+    fmt::{self, Write},
     process::ExitCode,
 };
 
@@ -13,21 +13,20 @@ use homing_models::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{EvalArgs, Holdout, SIMULATED, load};
+use super::{EvalArgs, Holdout, SIMULATED, load, print};
 use crate::{config::Config, eval};
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<ExitCode> {
     let model = load(&Config::default(), args.bundle.bundle.as_deref())?;
     let show = |e: &Evaluation| -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
-        match args.json {
-            true => writeln!(out, "{}", serde_json::to_string(e).context("figures have a JSON form")?)?,
-            false => table(&mut out, e, &model.card.tasks)?,
-        }
-        Ok(())
+        let text = match args.json {
+            true => serde_json::to_string(e).context("figures have a JSON form")? + "\n",
+            false => table(e, &model.card.tasks)?,
+        };
+        Ok(print(&text)?)
     };
     if !args.json && model.card.simulated_planet {
-        writeln!(io::stdout(), "{SIMULATED}")?;
+        print(&format!("{SIMULATED}\n"))?;
     }
     if let Some(file) = &args.dataset {
         let lines = std::fs::read_to_string(file).map(|t| t.lines().filter(|l| !l.trim().is_empty()).count());
@@ -58,11 +57,12 @@ fn bar(length: u64, what: &str) -> ProgressBar {
     ProgressBar::new(length).with_style(style).with_message(what.to_owned())
 }
 
-fn table(out: &mut impl Write, e: &Evaluation, tasks: &TaskList) -> io::Result<()> {
+fn table(e: &Evaluation, tasks: &TaskList) -> Result<String, fmt::Error> {
+    let out = &mut String::new();
     writeln!(out, "\n{} hold-out, {} sites, model {}", e.holdout, e.sites, e.model.as_deref().unwrap_or("-"))?;
     writeln!(out, "                        % within                            country    median      mean     game")?;
     writeln!(out, "                     1 km  25 km  200 km  750 km  2500 km         %        km        km    score")?;
-    let mut line = |name: &str, f: &Figures| -> io::Result<()> {
+    let mut line = |name: &str, f: &Figures| -> fmt::Result {
         let [a, b, c, d, g] = f.within.shares();
         write!(out, "{name:18} {a:6.2} {b:6.2} {c:7.2} {d:7.2} {g:8.2} ")?;
         match f.country {
@@ -87,5 +87,5 @@ fn table(out: &mut impl Write, e: &Evaluation, tasks: &TaskList) -> io::Result<(
             None => writeln!(out, "{name:28} right in {value:.2} %")?,
         }
     }
-    Ok(())
+    Ok(std::mem::take(out))
 }

@@ -1,14 +1,15 @@
 //! `homing locate`.
 
 use std::{
-    io::Write,
+    fmt,
+    io::{self, Write},
     process::ExitCode,
     time::{Instant, SystemTime},
 };
 
 use anyhow::bail;
 
-use super::{LocateArgs, SIMULATED, load};
+use super::{LocateArgs, SIMULATED, load, print};
 use crate::{
     Model,
     capture::Panorama,
@@ -18,7 +19,7 @@ use crate::{
     locate::TaskValue,
     pictures,
     report::{Fix, Latency, json},
-    track::Track,
+    track::Tracked,
 };
 
 pub(super) fn run(args: LocateArgs) -> anyhow::Result<ExitCode> {
@@ -35,33 +36,38 @@ pub(super) fn run(args: LocateArgs) -> anyhow::Result<ExitCode> {
     let encode = started.elapsed();
     let started = Instant::now();
     let Some(estimate) = model.locator.locate(&embeddings)? else { bail!("no picture to locate; name one to four") };
-    let tracked = Track::new().push(panorama.time, &estimate);
+    // One panorama has no track: position, place and radius are those of its own answer.
+    let candidate = estimate.candidates[0];
+    let tracked = Tracked { position: candidate.position, radius: estimate.radius, candidate, support: 1 };
     let fix = Fix {
         number: 1,
         time: panorama.time,
         truth: None,
         views: embeddings.views(),
         comparison: Compare::new().push(None, Some(&tracked)),
-        tracked: Some(crate::track::Tracked { position: estimate.position(), ..tracked }),
+        tracked: Some(tracked),
         estimate: Some(estimate),
         gnss: None,
         latency: Latency { capture, encode, locate: started.elapsed(), ..Latency::default() },
     };
-    let mut out = std::io::stdout().lock();
     match args.json {
         true => {
             // The object itself has no room for a remark, so it goes beside it.
             if model.card.simulated_planet {
-                eprintln!("homing: {SIMULATED}");
+                let _ = writeln!(io::stderr(), "homing: {SIMULATED}");
             }
-            writeln!(out, "{}", json::line(&fix, &model.locator, &model.card.id))?;
+            print(&(json::line(&fix, &model.locator, &model.card.id) + "\n"))?;
         }
-        false => text(&mut out, &fix, &model)?,
+        false => {
+            let mut said = String::new();
+            text(&mut said, &fix, &model)?;
+            print(&said)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(out: &mut impl Write, fix: &Fix, model: &Model) -> std::io::Result<()> {
+fn text(out: &mut impl fmt::Write, fix: &Fix, model: &Model) -> fmt::Result {
     let (Some(tracked), Some(estimate)) = (&fix.tracked, &fix.estimate) else {
         return Ok(());
     };
@@ -74,7 +80,7 @@ fn text(out: &mut impl Write, fix: &Fix, model: &Model) -> std::io::Result<()> {
         tracked.radius.p50_km, tracked.radius.p95_km
     )?;
     writeln!(out, "  cells")?;
-    for c in estimate.candidates.iter().take(5) {
+    for c in estimate.candidates.iter().take(json::CELLS) {
         let place = model.locator.place(c);
         writeln!(out, "    {:5.1} %  {:5}  {}  {place}", 100.0 * c.weight, c.cell.0, c.position)?;
     }

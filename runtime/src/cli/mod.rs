@@ -11,15 +11,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use homing_models::Bundle;
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser, value_parser};
+use homing_models::{Bundle, one_line};
 
 use crate::{Model, bench, check, config::Config};
 
 /// Tells a vehicle that lost GPS where it is, from four cameras. Without a command: a simulated drive.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100, after_help = DRIVE_ENDS)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -30,16 +30,30 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the loop on the configured board; on the host board a simulated drive
+    #[command(after_help = DRIVE_ENDS)]
     Run(RunArgs),
     /// Say where pictures were taken: one to four (front right back left), or a directory of them
+    #[command(after_help = CELLS)]
     Locate(LocateArgs),
     /// Measure a model on the planet's hold-outs or on your own pictures
     Eval(EvalArgs),
     /// Measure the time of each stage, one panorama at a time
+    #[command(after_help = ONE_THREAD)]
     Bench(BenchArgs),
     /// Check configuration, bundle, cameras, link and output, and say how to mend what is wrong
     Check(CheckArgs),
 }
+
+const DRIVE_ENDS: &str = "Ctrl-C ends a drive after the fix in progress, with complete files and exit code 0; a \
+    second one ends it at once. A reader of standard output that goes away does not end it.";
+
+const CELLS: &str = "cells: the answer's first, then by falling p, five at most. p (per cent in the text) is the \
+    cell's probability after refinement; those of all cells considered add up to 1. The answer's may be smaller \
+    than the next when that one lies beyond the model's distance limit. In JSON, lat and lon of a cell are its \
+    centroid.";
+
+const ONE_THREAD: &str = "This version infers on one thread; there is no choice of threads. Processor time is \
+    measured for the whole fix only: cpu_ms is null for the single stages.";
 
 #[derive(Debug, Args)]
 struct BundleArg {
@@ -52,11 +66,11 @@ struct BundleArg {
 struct RunArgs {
     #[command(flatten)]
     bundle: BundleArg,
-    /// Configuration file (TOML)
+    /// Configuration file (TOML); board/host.toml shows every setting
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Stop after this many fixes
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = value_parser!(u64).range(1..))]
     fixes: u64,
     /// Do not stop before Ctrl-C
     #[arg(long, conflicts_with = "fixes")]
@@ -68,7 +82,7 @@ struct RunArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Also send the sentences to a new pseudo-terminal (pty), a device or a file
-    #[arg(long, value_name = "pty|PATH")]
+    #[arg(long, value_name = "pty|PATH", value_parser = NonEmptyStringValueParser::new())]
     link: Option<String>,
     /// Wait until this many seconds have passed between fixes
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -95,7 +109,7 @@ struct EvalArgs {
     #[arg(long, required_unless_present = "dataset")]
     planet: bool,
     /// How many sites of each hold-out
-    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = value_parser!(u64).range(1..=1_000_000))]
     sites: u64,
     /// Which sites are drawn
     #[arg(long, value_name = "SEED", default_value_t = 1)]
@@ -103,7 +117,8 @@ struct EvalArgs {
     /// One hold-out only [default: both]
     #[arg(long, value_enum)]
     holdout: Option<Holdout>,
-    /// JSON lines of your own pictures: {"images":["front.jpg",...],"lat":..,"lon":..,"country":"FR"}
+    /// Your own pictures, one JSON object a line, as for training: {"images":["front.jpg",...],"lat":..,"lon":..},
+    /// and as far as known "country":"FR", "month":7, "koeppen":"Cfb", "elevation_m" and the other labels
     #[arg(long, value_name = "FILE", conflicts_with_all = ["planet", "holdout", "sites", "seed"])]
     dataset: Option<PathBuf>,
     /// Print one JSON object per hold-out
@@ -124,7 +139,7 @@ struct BenchArgs {
     #[command(flatten)]
     bundle: BundleArg,
     /// Panoramas to measure
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(10..))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value_parser!(u64).range(10..=1_000_000))]
     queries: u64,
     /// Print one JSON object
     #[arg(long)]
@@ -135,7 +150,7 @@ struct BenchArgs {
 struct CheckArgs {
     #[command(flatten)]
     bundle: BundleArg,
-    /// Configuration file (TOML)
+    /// Configuration file (TOML); board/host.toml shows every setting
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -159,18 +174,29 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) if e.downcast_ref::<PrintError>().is_some_and(PrintError::nobody_reads) => ExitCode::SUCCESS,
         Err(e) => {
-            let line = format!("{e:#}").split_whitespace().collect::<Vec<_>>().join(" ");
-            let _ = writeln!(io::stderr(), "homing: {line}");
+            let _ = writeln!(io::stderr(), "homing: {}", one_line(e.as_ref()));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Whether an error only says that the reader of our output went away, as `head` does.
-fn is_closed_output(e: &anyhow::Error) -> bool {
-    e.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+/// Standard output did not take what was printed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {0}; send it where there is room")]
+struct PrintError(#[source] io::Error);
+
+impl PrintError {
+    /// Whether the reader of our output just went away, as `head` does.
+    fn nobody_reads(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// Prints whole lines.
+fn print(text: &str) -> Result<(), PrintError> {
+    io::stdout().lock().write_all(text.as_bytes()).map_err(PrintError)
 }
 
 fn load(config: &Config, named: Option<&Path>) -> anyhow::Result<Model> {
@@ -179,22 +205,25 @@ fn load(config: &Config, named: Option<&Path>) -> anyhow::Result<Model> {
 
 fn bench_command(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let report = bench::run(&Config::default().bundle_dir(args.bundle.bundle.as_deref()), args.queries)?;
-    let mut out = io::stdout().lock();
     match args.json {
-        true => writeln!(out, "{}", serde_json::to_string(&report).context("a report has a JSON form")?)?,
-        false => write!(out, "{report}")?,
+        true => print(&(serde_json::to_string(&report).context("a report has a JSON form")? + "\n"))?,
+        false => print(&report.to_string())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn check_command(args: CheckArgs) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    let mut failed = false;
+    let (mut looked, mut failed) = (0, Vec::new());
     check::run(args.config.as_deref(), args.bundle.bundle.as_deref(), |line| {
-        failed |= !line.ok;
-        writeln!(out, "{line}")
+        looked += 1;
+        failed.extend((!line.ok).then_some(line.what));
+        print(&format!("{line}\n"))
     })?;
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lines = if failed.len() == 1 { "its line says" } else { "their lines say" };
+    bail!("{} of {looked} checks failed: {}; {lines} how to mend it", failed.len(), failed.join(", "))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -218,6 +247,10 @@ mod tests {
         let five = ["homing", "locate", "a", "b", "c", "d", "e"];
         assert_eq!(Cli::try_parse_from(five).unwrap_err().exit_code(), 2);
         assert_eq!(Cli::try_parse_from(["homing", "eval"]).unwrap_err().exit_code(), 2);
-        assert!(Cli::try_parse_from(["homing", "run", "--pace", "-1"]).is_err());
+        let refused = |args: &[&str]| assert_eq!(Cli::try_parse_from(args).unwrap_err().exit_code(), 2, "{args:?}");
+        refused(&["homing", "run", "--pace", "-1"]);
+        refused(&["homing", "run", "--link", ""]);
+        refused(&["homing", "bench", "--queries", "18446744073709551615"]);
+        refused(&["homing", "eval", "--planet", "--sites", "99999999999999999"]);
     }
 }

@@ -1,4 +1,8 @@
 //! One fix as a line of JSON: the public contract. Absent values are null, never invented.
+//!
+//! `cells` are those of this panorama: the answer's first, then by falling `p`, [`CELLS`] at most. `p` is the
+//! cell's probability after refinement; over all cells considered it adds up to 1. `lat` and `lon` of a cell are
+//! its centroid.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use homing_models::Radius;
@@ -10,6 +14,8 @@ use crate::{
     locate::{Estimate, Locator},
 };
 
+/// Cells that are told at most.
+pub const CELLS: usize = 5;
 /// Digits after the point of a coordinate: about a decimetre.
 const COORDINATE_DIGITS: i32 = 6;
 
@@ -84,12 +90,9 @@ pub fn line(fix: &Fix, locator: &Locator, model_id: &str) -> String {
 fn cells(estimate: &Estimate, locator: &Locator) -> Vec<CellLine> {
     let line = |c: &homing_models::Candidate| {
         let centroid = locator.geocells().cell(c.cell).centroid;
-        CellLine { id: c.cell.0, p: c.probability, lat: coordinate(centroid.lat()), lon: coordinate(centroid.lon()) }
+        CellLine { id: c.cell.0, p: c.weight, lat: coordinate(centroid.lat()), lon: coordinate(centroid.lon()) }
     };
-    let mut cells: Vec<CellLine> = estimate.candidates.iter().map(line).collect();
-    cells.sort_by(|a, b| b.p.total_cmp(&a.p));
-    cells.truncate(5);
-    cells
+    estimate.candidates.iter().take(CELLS).map(line).collect()
 }
 
 fn latency(l: &Latency) -> LatencyLine {

@@ -15,7 +15,7 @@ use homing_board::GnssFix;
 use homing_models::LatLon;
 
 pub use drive_map::DriveMap;
-pub use outfile::OutFile;
+pub use outfile::{OutDir, OutError, OutFile};
 pub use screen::draw as draw_screen;
 
 use crate::{compare::Comparison, locate::Estimate, track::Tracked};

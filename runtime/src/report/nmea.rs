@@ -6,7 +6,7 @@
 //! the 95 per cent radius as far as that goes (1.7 km) and is empty beyond: no error estimate is better than
 //! one that saturates. GST carries it always, as a standard deviation.
 
-use std::{fmt::Write, time::SystemTime};
+use std::fmt::Write;
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use homing_models::LatLon;
@@ -114,14 +114,9 @@ fn degrees_minutes(coordinate: f64) -> (u32, f64) {
     ((ten_thousandths / 600_000) as u32, (ten_thousandths % 600_000) as f64 / 10_000.0)
 }
 
-/// The seconds since 1970 as the sentences tell them, for checks that time rises.
-pub fn told_time(t: SystemTime) -> i64 {
-    DateTime::<Utc>::from(t).timestamp_millis() / 10
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use homing_models::{Candidate, CellId, Radius};
     use nmea::ParseResult;

@@ -21,6 +21,8 @@ pub const SIZE: u32 = 32;
 /// Length of an embedding.
 pub const DIMS: usize = 8;
 const CELLS: usize = 24;
+/// Countries of the cells, in turn.
+pub const COUNTRIES: [[u8; 2]; 5] = [*b"FR", *b"BR", *b"JP", *b"KE", *b"CA"];
 
 fn weights(name: &str, dims: &[i64], scale: f32) -> TensorProto {
     let mut state = name.bytes().fold(7u64, |s, b| s.wrapping_mul(31).wrapping_add(b.into()));
@@ -70,8 +72,18 @@ fn encode(graph: GraphProto) -> Vec<u8> {
 
 /// Patch convolution, ReLU, mean over the patches. `stray` replaces one weight.
 pub fn encoder_onnx(stray: Option<f32>) -> Vec<u8> {
-    let (side, dims) = (SIZE.to_string(), DIMS.to_string());
-    let mut patch = weights("patch", &[DIMS as i64, 3, 8, 8], 0.5);
+    encoder(DIMS as i64, stray)
+}
+
+/// An encoder whose embeddings have another length.
+#[allow(dead_code, reason = "the tests inside the program do not need it")]
+pub fn encoder_onnx_of(dims: i64) -> Vec<u8> {
+    encoder(dims, None)
+}
+
+fn encoder(dims: i64, stray: Option<f32>) -> Vec<u8> {
+    let mut patch = weights("patch", &[dims, 3, 8, 8], 0.5);
+    let (side, dims) = (SIZE.to_string(), dims.to_string());
     if let Some(v) = stray {
         patch.raw_data[40..44].copy_from_slice(&v.to_le_bytes());
     }
@@ -111,7 +123,7 @@ fn position(cell: usize) -> LatLon {
 fn geocells() -> Geocells {
     let cell = |c| Cell {
         centroid: position(c),
-        country: *b"FR",
+        country: COUNTRIES[c % COUNTRIES.len()],
         place: format!("Town {c}"),
         admin1: "Région".into(),
         samples: 10,

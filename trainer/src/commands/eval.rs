@@ -30,7 +30,7 @@ pub struct Arguments {
 /// # Errors
 /// When a stage before it has not run.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let bench = arguments.run.open()?;
+    let bench = arguments.run.reopen()?;
     let network = train::trained(&bench, &bench.out.join(WEIGHTS))?;
     let calibration = Calibration::read(&bench.out)?;
     let path = bench.out.join(PROTOTYPES);

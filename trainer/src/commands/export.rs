@@ -23,7 +23,7 @@ pub struct Arguments {
 /// # Errors
 /// When a stage before it has not run, or the bundle cannot be written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let bench = arguments.run.open()?;
+    let bench = arguments.run.reopen()?;
     let network = train::trained(&bench, &bench.out.join(WEIGHTS))?;
     let target = arguments.bundle.clone().unwrap_or_else(|| bench.out.join("bundle"));
     let bundle = export::export(&bench, &network, &target, arguments.measurement.sites_and_seed())?;

@@ -9,9 +9,6 @@ use crate::torch::{prototypes, train};
 pub struct Arguments {
     #[command(flatten)]
     run: RunOptions,
-    /// Moments at which each training site is seen
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    variants: u32,
 }
 
 /// Runs the command.
@@ -19,9 +16,9 @@ pub struct Arguments {
 /// # Errors
 /// When the training is not finished, or a file cannot be written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let bench = arguments.run.open()?;
+    let bench = arguments.run.reopen()?;
     let network = train::trained(&bench, &bench.out.join(WEIGHTS))?;
-    prototypes::prototypes(&bench, &network, arguments.variants)?;
+    prototypes::prototypes(&bench, &network)?;
     println!("written to {}", bench.out.display());
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
+
 use crate::torch::device::{Processor, settle_threads};
+use crate::torch::ranks::{Alone, Ranks, launched};
 use crate::torch::workbench::Workbench;
 
 /// Arguments of `train`, `prototypes`, `export` and `eval`.
@@ -16,19 +19,36 @@ pub struct RunOptions {
     /// What computes; `cuda` without a usable device is an error
     #[arg(long, value_enum, default_value_t)]
     device: Processor,
-    /// Threads of the network and of the loaders [default: all cores]
+    /// Threads of the network and of the loaders in each process [default: all cores that it may use]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
 
 impl RunOptions {
-    /// Opens the recipe's data and makes the geocells where they are absent.
+    /// Opens the recipe's data on all ranks and makes the geocells where they are absent.
     ///
     /// # Errors
     /// What is wrong with the recipe, the data, the directory or the device.
-    pub fn open(&self) -> anyhow::Result<Workbench> {
+    pub fn open(&self, ranks: &dyn Ranks) -> anyhow::Result<Workbench> {
+        self.workbench(true, ranks)
+    }
+
+    /// As [`RunOptions::open`], for a stage after the training: nothing is made.
+    ///
+    /// # Errors
+    /// Also when the working directory has no geocells.
+    pub fn reopen(&self) -> anyhow::Result<Workbench> {
         settle_threads();
-        Workbench::open(&self.recipe, self.out.as_deref(), self.device, self.threads.map(usize::from))
+        self.workbench(false, &Alone)
+    }
+
+    fn workbench(&self, fresh: bool, ranks: &dyn Ranks) -> anyhow::Result<Workbench> {
+        // Else each of them would do the whole, into the same files.
+        ensure!(
+            launched() == ranks.count(),
+            "only `train` runs as several processes: start this command without mpirun or srun"
+        );
+        Workbench::open(&self.recipe, self.out.as_deref(), self.device, self.threads.map(usize::from), fresh, ranks)
     }
 }
 

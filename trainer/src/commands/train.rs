@@ -1,12 +1,15 @@
 //! `homing-trainer train RECIPE`: the chain from the recipe to a finished bundle. Goes on where an earlier run stopped.
+//!
+//! Started by `mpirun` or `srun`, all processes train together; what comes after the training is rank 0's alone.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::run_options::{Measurement, RunOptions};
-use crate::torch::{export, prototypes, train};
+use crate::torch::device::settle_threads;
+use crate::torch::{export, pretrain, prototypes, ranks, train};
 
 /// Set by the first Ctrl-C in a training.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -21,9 +24,6 @@ pub struct Arguments {
     /// Where the bundle goes [default: OUT/bundle]
     #[arg(long)]
     bundle: Option<PathBuf>,
-    /// Moments at which each training site is seen for its prototype
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    variants: u32,
     #[command(flatten)]
     measurement: Measurement,
 }
@@ -33,20 +33,46 @@ pub struct Arguments {
 /// # Errors
 /// Whatever stage fails; a training that was interrupted says how to go on.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let bench = arguments.run.open()?;
-    ctrlc::set_handler(|| {
+    // It may start the program again, which a process that has joined a job must not do.
+    settle_threads();
+    let ranks = ranks::join()?;
+    let bench = arguments.run.open(&*ranks)?;
+    let (first, several, out) = (ranks.first(), ranks.count() > 1, bench.out.display().to_string());
+    let listening = ctrlc::set_handler(move || {
         // The second time the user does not want to wait for the checkpoint. The stages after the training write
         // whole files or none, so they may end anywhere.
         if STOP.swap(true, Ordering::Relaxed) || !TRAINING.load(Ordering::Relaxed) {
-            eprintln!("homing-trainer: interrupted; run the same command again to go on");
+            if first {
+                eprintln!("homing-trainer: interrupted; run the same command again to go on");
+            }
             std::process::exit(1);
         }
-    })
-    .context("cannot listen for Ctrl-C")?;
-    eprintln!("{} sites in {} geocells, on {:?}", bench.training.samples().len(), bench.geocells.len(), bench.device);
-    let network = train::train(&bench, &|| STOP.load(Ordering::Relaxed))?;
+        if first && several {
+            // Where a rank has died, the launcher tells the others to stop, and soon makes them.
+            eprintln!(
+                "homing-trainer: a rank died, or the job is to stop; \
+                 run the same command again to go on from the last checkpoint in {out}"
+            );
+        }
+    });
+    ranks.together(listening.context("cannot listen for Ctrl-C"))?;
+    if first {
+        let (sites, cells) = (bench.training.samples().len(), bench.geocells.len());
+        let ranks = if several { format!(", {} ranks", ranks.count()) } else { String::new() };
+        eprintln!("{sites} sites in {cells} geocells, on {:?}{ranks}", bench.device);
+    }
+    if bench.recipe.contrastive.is_some() && !bench.out.join(pretrain::PRETRAINED).exists() {
+        ensure!(!several, "pretraining runs as one process: run `homing-trainer pretrain` before this job");
+        pretrain::pretrain(&bench, &|| STOP.load(Ordering::Relaxed))?;
+    }
+    let network = train::train(&bench, &*ranks, &|| STOP.load(Ordering::Relaxed))?;
     TRAINING.store(false, Ordering::Relaxed);
-    prototypes::prototypes(&bench, &network, arguments.variants)?;
+    // The job ends here for all.
+    drop(ranks);
+    if !first {
+        return Ok(());
+    }
+    prototypes::prototypes(&bench, &network)?;
     let target = arguments.bundle.clone().unwrap_or_else(|| bench.out.join("bundle"));
     let bundle = export::export(&bench, &network, &target, arguments.measurement.sites_and_seed())?;
     print!("{}", crate::card::tables(&bundle.manifest));

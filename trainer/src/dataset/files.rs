@@ -7,7 +7,8 @@
 //!
 //! (on one line). Needed are one to four `images` (front, right, back, left; relative to the file's folder), `lat` and
 //! `lon`. `country`, `admin1`, `admin2` and `town` are looked up in the gazetteer where absent. The names of
-//! [`REGRESSIONS`](super::REGRESSIONS), `koeppen` and `month` (1..=12) are labels for the auxiliary tasks.
+//! [`REGRESSIONS`](super::REGRESSIONS), `koeppen` and `month` (1..=12) are labels for the auxiliary tasks;
+//! `heading_deg`, where the first picture looks (0..360 clockwise from north), is for captions.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,7 @@ struct Line {
     admin2: Option<String>,
     town: Option<String>,
     month: Option<u8>,
+    heading_deg: Option<f64>,
     koeppen: Option<String>,
     elevation_m: Option<f32>,
     population_km2: Option<f32>,
@@ -86,6 +88,7 @@ pub struct FileGallery {
 struct Pictures {
     images: Vec<PathBuf>,
     month: Option<u8>,
+    heading_deg: Option<f64>,
 }
 
 impl FileGallery {
@@ -166,6 +169,9 @@ fn parse(text: &str, folder: &Path) -> Result<(Sample, Pictures), String> {
     if line.month.is_some_and(|m| !(1..=12).contains(&m)) {
         return Err("month must be 1..=12".to_owned());
     }
+    if let Some(heading) = line.heading_deg.filter(|heading| !(0.0..360.0).contains(heading)) {
+        return Err(format!("heading_deg is {heading}; it must be 0 or more and under 360"));
+    }
     let or_place = |given: Option<String>, known: &str| given.unwrap_or_else(|| known.to_owned());
     let sample = Sample {
         position,
@@ -185,7 +191,7 @@ fn parse(text: &str, folder: &Path) -> Result<(Sample, Pictures), String> {
             koeppen: koeppen.map(|k| k.index() as u8),
         },
     };
-    Ok((sample, Pictures { images, month: line.month.map(|m| m - 1) }))
+    Ok((sample, Pictures { images, month: line.month.map(|m| m - 1), heading_deg: line.heading_deg }))
 }
 
 /// Reads a picture, turns it upright, scales it to cover the square and cuts the middle out.
@@ -209,6 +215,10 @@ impl Gallery for FileGallery {
 
     fn month(&self, sample: usize, _: u64) -> Option<u8> {
         self.pictures[sample].month
+    }
+
+    fn heading_deg(&self, sample: usize) -> Option<f64> {
+        self.pictures[sample].heading_deg
     }
 
     fn views_into(&self, sample: usize, variant: u64, size_px: usize, out: &mut [u8]) -> Result<(), ViewError> {
@@ -257,11 +267,13 @@ mod tests {
     #[test]
     fn names_that_are_not_given_come_from_the_gazetteer() {
         let g = gallery(
-            "{\"images\":[\"a.png\",\"a.png\"],\"lat\":48.8566,\"lon\":2.3522,\"month\":7,\"koeppen\":\"Cfb\"}\n\n\
+            "{\"images\":[\"a.png\",\"a.png\"],\"lat\":48.8566,\"lon\":2.3522,\"month\":7,\"koeppen\":\"Cfb\",\
+             \"heading_deg\":359.5}\n\n\
              {\"images\":[\"a.png\"],\"lat\":0,\"lon\":0,\"country\":\"XX\",\"town\":\"Null\",\"elevation_m\":1.5}\n",
         )
         .unwrap();
         assert_eq!((g.views(0), g.views(1), g.month(0, 9), g.month(1, 0)), (2, 1, Some(6), None));
+        assert_eq!((g.heading_deg(0), g.heading_deg(1)), (Some(359.5), None));
         assert_eq!(g.samples()[0].country, *b"FR");
         assert!(g.samples()[0].town.contains("Paris"), "{}", g.samples()[0].town);
         assert_eq!((g.samples()[1].country, g.samples()[1].town.as_str()), (*b"XX", "Null"));
@@ -278,6 +290,7 @@ mod tests {
             ("{\"images\":[\"a.png\"],\"lat\":1}", "missing field `lon`"),
             ("{\"images\":[\"a.png\"],\"lat\":1,\"lon\":2,\"country\":\"fr\"}", "two capital letters"),
             ("{\"images\":[\"a.png\"],\"lat\":1,\"lon\":2,\"month\":13}", "1..=12"),
+            ("{\"images\":[\"a.png\"],\"lat\":1,\"lon\":2,\"heading_deg\":360}", "heading_deg is 360"),
             ("nonsense", "expected"),
         ] {
             let error = gallery(&format!("{good}{bad}\n")).unwrap_err().to_string();

@@ -7,7 +7,7 @@ use homing_planet::moment::Moment;
 use homing_planet::{Planet, Site, Split};
 use rayon::prelude::*;
 
-use super::{AuxValues, Gallery, Sample, ViewError};
+use super::{AuxValues, Gallery, Sample, Scenery, ViewError};
 
 /// Sites of one split of the planet; pictures are rendered when asked for.
 pub struct PlanetGallery {
@@ -91,6 +91,35 @@ impl Gallery for PlanetGallery {
 
     fn month(&self, sample: usize, variant: u64) -> Option<u8> {
         Some(self.moment(sample, variant).month() as u8)
+    }
+
+    fn heading_deg(&self, sample: usize) -> Option<f64> {
+        Some(self.sites[sample].heading_deg)
+    }
+
+    fn scenery(&self, sample: usize, variant: u64) -> Option<Scenery> {
+        let (moment, position) = (self.moment(sample, variant), self.sites[sample].position);
+        let w = moment.weather;
+        let weather = match w {
+            _ if w.fog > 0.0 => "in fog",
+            _ if w.rain > 0.0 => "in the rain",
+            _ if w.snow > 0.0 => "in the snow",
+            _ if w.cloud > 0.7 => "under an overcast sky",
+            _ if w.cloud > 0.3 => "under a cloudy sky",
+            _ => "under a clear sky",
+        };
+        let light = match moment.sun(position).elevation.to_degrees() {
+            height if height < -6.0 => "at night",
+            height if height < 8.0 => "in low light",
+            _ => "by day",
+        };
+        let surroundings = match self.planet.population_km2(position) {
+            people if people < 50.0 => "a country road",
+            people if people < 400.0 => "a road through a village",
+            people if people < 2500.0 => "a street in a town",
+            _ => "a street in a city",
+        };
+        Some(Scenery { weather, light, surroundings })
     }
 
     fn views_into(&self, sample: usize, variant: u64, size_px: usize, out: &mut [u8]) -> Result<(), ViewError> {

@@ -7,7 +7,7 @@ use super::*;
 use crate::dataset::AuxValues;
 
 fn recipe() -> GeocellRecipe {
-    GeocellRecipe { min: 30, max: 60, rounds: vec![(8, 0.05), (10, 0.025), (15, 0.015)] }
+    GeocellRecipe { min: 30, max: 60, rounds: vec![(8, 0.05), (10, 0.025), (15, 0.015)], rectangles: None }
 }
 
 fn sample(position: LatLon, country: &[u8; 2], admin1: &str, admin2: &str, town: &str) -> Sample {
@@ -121,4 +121,16 @@ fn a_dense_town_that_cannot_be_split_says_so() {
     let division = divide(&same, &recipe()).unwrap();
     assert_eq!(division.outside, [Some(Outside::DenseTown)]);
     assert!(divide(&[], &recipe()).is_err());
+}
+
+#[test]
+fn rectangles_are_about_as_many_as_asked_for_and_hold_every_sample() {
+    let samples = world();
+    for count in [20, 100] {
+        let division = divide(&samples, &GeocellRecipe { rectangles: Some(count), ..recipe() }).unwrap();
+        let cells = division.geocells.cells();
+        assert!((cells.len() as f64 / f64::from(count) - 1.0).abs() < 0.15, "{} for {count}", cells.len());
+        assert_eq!(cells.iter().map(|c| c.samples as usize).sum::<usize>(), samples.len());
+        assert!(division.outside.iter().all(Option::is_none));
+    }
 }

@@ -1,12 +1,18 @@
-//! The encoder's shape.
+//! The encoder's shape, and the weights that it starts from.
+
+use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::Wrong;
+use super::preset::Preset;
 
 /// The encoder: CLIP's vision transformer, on patches or on a convolutional stem.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// In a recipe, `preset` names one of CLIP's towers in place of all keys that give the shape.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Keys")]
 pub struct Tower {
     /// Side of the square input image in pixels.
     pub image_px: u32,
@@ -24,6 +30,104 @@ pub struct Tower {
     pub heads: u32,
     /// Width of the hidden layer of a block's MLP, in units of `width`.
     pub mlp_ratio: u32,
+    /// What stands between the two layers of a block's MLP.
+    #[serde(default, skip_serializing_if = "Activation::is_default")]
+    pub activation: Activation,
+    /// Weights of CLIP to start from: a safetensors file or a folder as Hugging Face keeps them, relative to the
+    /// recipe's folder. Without, the tower starts from chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+}
+
+/// Keys that are not set are left out: this text is in the fingerprint of a training run, which must outlive new keys.
+impl fmt::Debug for Tower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Tower");
+        text.field("image_px", &self.image_px)
+            .field("patch_px", &self.patch_px)
+            .field("stem", &self.stem)
+            .field("width", &self.width)
+            .field("layers", &self.layers)
+            .field("heads", &self.heads)
+            .field("mlp_ratio", &self.mlp_ratio);
+        if !self.activation.is_default() {
+            text.field("activation", &self.activation);
+        }
+        if let Some(weights) = &self.weights {
+            text.field("weights", weights);
+        }
+        text.finish()
+    }
+}
+
+/// `[tower]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    preset: Option<Preset>,
+    image_px: Option<u32>,
+    patch_px: Option<u32>,
+    stem: Option<Vec<StemLayer>>,
+    width: Option<u32>,
+    layers: Option<u32>,
+    heads: Option<u32>,
+    mlp_ratio: Option<u32>,
+    activation: Option<Activation>,
+    weights: Option<PathBuf>,
+}
+
+impl TryFrom<Keys> for Tower {
+    type Error = String;
+
+    fn try_from(keys: Keys) -> Result<Self, String> {
+        let numbers = [
+            ("image_px", keys.image_px),
+            ("width", keys.width),
+            ("layers", keys.layers),
+            ("heads", keys.heads),
+            ("mlp_ratio", keys.mlp_ratio),
+        ];
+        let mut tower = if let Some(preset) = keys.preset {
+            let given = numbers.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| *key);
+            let given = given
+                .chain(keys.patch_px.is_some().then_some("patch_px"))
+                .chain(keys.stem.is_some().then_some("stem"))
+                .next();
+            match given {
+                Some(key) => return Err(format!("preset says what {key} is: leave out one of the two")),
+                None => preset.tower(),
+            }
+        } else {
+            if let Some((key, _)) = numbers.iter().find(|(_, value)| value.is_none()) {
+                return Err(format!("missing field `{key}`"));
+            }
+            let [image_px, width, layers, heads, mlp_ratio] = numbers.map(|(_, value)| value.unwrap_or_default());
+            let (patch_px, stem) = (keys.patch_px, keys.stem.unwrap_or_default());
+            let activation = Activation::default();
+            Tower { image_px, patch_px, stem, width, layers, heads, mlp_ratio, activation, weights: None }
+        };
+        tower.activation = keys.activation.unwrap_or(tower.activation);
+        tower.weights = keys.weights;
+        Ok(tower)
+    }
+}
+
+/// What stands between the two layers of a block's MLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `"quick-gelu"`: x * sigmoid(1.702 x), of OpenAI's CLIP.
+    #[default]
+    QuickGelu,
+    /// `"gelu"`: x * (1 + erf(x / sqrt 2)) / 2, of most of OpenCLIP's models.
+    Gelu,
+}
+
+impl Activation {
+    /// Whether this is what a recipe means that does not say it.
+    pub fn is_default(&self) -> bool {
+        *self == Activation::default()
+    }
 }
 
 /// One layer of a convolutional stem. A ReLU follows each convolution, and the sum of each residual block.
@@ -150,5 +254,33 @@ mod tests {
         assert_eq!(StemLayer::Conv { out: 1, kernel: 6, stride: 4 }.pad(), 1);
         assert_eq!(StemLayer::Conv { out: 1, kernel: 3, stride: 2 }.pad(), 1);
         assert_eq!(StemLayer::Conv { out: 1, kernel: 4, stride: 4 }.pad(), 0);
+    }
+
+    #[test]
+    fn a_tower_without_the_newer_keys_reads_as_it_always_did() {
+        let tower: Tower =
+            toml::from_str("image_px = 32\npatch_px = 8\nwidth = 64\nlayers = 2\nheads = 2\nmlp_ratio = 4").unwrap();
+        let text = "Tower { image_px: 32, patch_px: Some(8), stem: [], width: 64, layers: 2, heads: 2, mlp_ratio: 4 }";
+        assert_eq!(format!("{tower:?}"), text, "checkpoints of earlier runs would not resume");
+        let other = Tower { activation: Activation::Gelu, weights: Some("clip".into()), ..tower };
+        assert_eq!(
+            format!("{other:?}"),
+            text.replace(" }", ", activation: Gelu, weights: \"clip\" }"),
+            "other towers have other fingerprints"
+        );
+        assert_eq!(toml::from_str::<Tower>(&toml::to_string(&other).unwrap()).unwrap(), other);
+    }
+
+    #[test]
+    fn a_preset_takes_the_place_of_the_shape() {
+        let tower: Tower = toml::from_str("preset = \"vit-b-32\"\nactivation = \"gelu\"\nweights = \"w\"").unwrap();
+        let expected = Tower { activation: Activation::Gelu, weights: Some("w".into()), ..Preset::VitB32.tower() };
+        assert_eq!(tower, expected);
+        let error = |text: &str| toml::from_str::<Tower>(text).unwrap_err().to_string();
+        assert!(error("preset = \"vit-b-32\"\nwidth = 64").contains("preset says what width is"));
+        assert!(error("preset = \"vit-b-32\"\nstem = []").contains("preset says what stem is"));
+        assert!(error("preset = \"vit-h-14\"").contains("unknown variant `vit-h-14`"));
+        assert!(error("image_px = 32\nlayers = 1").contains("missing field `width`"));
+        assert!(error("preset = \"tiny\"\nweight = \"w\"").contains("unknown field `weight`"));
     }
 }

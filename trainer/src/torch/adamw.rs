@@ -6,7 +6,7 @@ use tch::{Tensor, nn};
 
 use crate::recipe::Training;
 
-/// Decay of the running mean of gradients and of their squares, and the guard of the division.
+/// Decay of the running mean of gradients and of their squares, and the usual guard of the division.
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.98;
 const EPSILON: f64 = 1e-8;
@@ -26,6 +26,7 @@ struct Moments {
 pub struct AdamW {
     moments: Vec<Moments>,
     weight_decay: f64,
+    epsilon: f64,
 }
 
 impl AdamW {
@@ -37,7 +38,12 @@ impl AdamW {
             let decays = decays(&name, &variable);
             Moments { name, variable, first, second, decays }
         });
-        AdamW { moments: moments.collect(), weight_decay }
+        AdamW { moments: moments.collect(), weight_decay, epsilon: EPSILON }
+    }
+
+    /// The same with another guard of the division.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        AdamW { epsilon, ..self }
     }
 
     /// Clears the gradients.
@@ -64,7 +70,8 @@ impl AdamW {
     /// One step with learning rate `lr`; `step` counts from 1, for the correction of the moments' bias.
     pub fn step(&mut self, step: u32, lr: f64) {
         let correction = |beta: f64| 1.0 - beta.powi(step.cast_signed());
-        let (rate, guard) = (lr * correction(BETA2).sqrt() / correction(BETA1), EPSILON * correction(BETA2).sqrt());
+        let (rate, guard) =
+            (lr * correction(BETA2).sqrt() / correction(BETA1), self.epsilon * correction(BETA2).sqrt());
         tch::no_grad(|| {
             for m in &mut self.moments {
                 let gradient = m.variable.grad();
@@ -92,7 +99,8 @@ impl AdamW {
         self.moments.iter().flat_map(both).collect()
     }
 
-    fn gradients(&self) -> impl Iterator<Item = Tensor> + '_ {
+    /// The gradients that there are, in the order of the variables' names, sharing memory with them.
+    pub fn gradients(&self) -> impl Iterator<Item = Tensor> + '_ {
         self.moments.iter().map(|m| m.variable.grad()).filter(Tensor::defined)
     }
 }

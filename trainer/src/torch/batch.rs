@@ -23,6 +23,20 @@ pub struct Example {
     pub seed: u64,
 }
 
+/// The part of every batch that one of several ranks trains on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Number of the rank, from 0.
+    pub rank: usize,
+    /// How many ranks there are.
+    pub of: usize,
+}
+
+impl Part {
+    /// Everything.
+    pub const WHOLE: Part = Part { rank: 0, of: 1 };
+}
+
 /// The batches of a run.
 #[derive(Debug)]
 pub struct Plan {
@@ -49,6 +63,12 @@ impl Plan {
         (0..self.batch_sites)
             .map(|i| self.example(first + i as u64, view_count(self.shares, i, self.batch_sites)))
             .collect()
+    }
+
+    /// The examples of a step that fall to one rank. All ranks together have the step, whatever their number.
+    pub fn part(&mut self, step: u32, part: Part) -> Vec<Example> {
+        // Examples with many views come first; taking turns gives each rank its share of them.
+        self.step(step).into_iter().skip(part.rank).step_by(part.of).collect()
     }
 
     fn example(&mut self, number: u64, views: usize) -> Example {
@@ -166,6 +186,27 @@ mod tests {
             assert!((with(1) - 0.20).abs() < 0.02 && (with(2) - 0.45).abs() < 0.02 && (with(4) - 0.35).abs() < 0.02);
             assert!(step.iter().all(|e| e.views.windows(2).all(|w| w[0] < w[1]) && e.views[0] < 4));
         }
+    }
+
+    #[test]
+    fn ranks_share_a_step_and_each_has_its_share_of_views() {
+        let training = training();
+        let mut plan = Plan::new(7, 1000, &training);
+        let (whole, ranks) = (plan.step(5), 4);
+        let mut seen: Vec<Example> = Vec::new();
+        for rank in 0..ranks {
+            let part = plan.part(5, Part { rank, of: ranks });
+            assert_eq!(part.len(), whole.len() / ranks);
+            let views = part.iter().map(|e| e.views.len()).sum::<usize>();
+            assert!(views.abs_diff(views_per_step(&training) / ranks) <= 3, "{views}");
+            seen.extend(part);
+        }
+        let site = |e: &Example| e.site;
+        let mut expected = whole.clone();
+        expected.sort_by_key(site);
+        seen.sort_by_key(site);
+        assert_eq!(seen, expected);
+        assert_eq!(plan.part(5, Part::WHOLE), whole);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tch::{Kind, Tensor};
 
 use super::adamw::AdamW;
 use super::network::Network;
+use super::ranks::Ranks;
 
 /// The checkpoint's file name in the run's directory.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -48,11 +49,7 @@ impl State {
     /// # Errors
     /// When the file cannot be written; an older checkpoint then stays.
     pub fn save(&self, path: &Path, fingerprint: i64) -> Result<()> {
-        let mut tensors: Vec<(String, Tensor)> =
-            self.tensors().into_iter().map(|(name, t)| (name, t.detach().to_device(tch::Device::Cpu))).collect();
-        tensors.push(("step".to_owned(), Tensor::from_slice(&[i64::from(self.step)])));
-        tensors.push(("fingerprint".to_owned(), Tensor::from_slice(&[fingerprint])));
-        write(path, &tensors)
+        save_tensors(path, fingerprint, self.step, self.tensors())
     }
 
     /// Takes over the checkpoint.
@@ -60,28 +57,54 @@ impl State {
     /// # Errors
     /// When the file is damaged or was written by a run with another fingerprint.
     pub fn restore(&mut self, path: &Path, fingerprint: i64) -> Result<()> {
-        let stored: BTreeMap<String, Tensor> = Tensor::read_safetensors(path)
-            .with_context(|| format!("{} is damaged: delete it to start again", path.display()))?
-            .into_iter()
-            .collect();
-        let number = |name: &str| {
-            let scalar = stored.get(name).filter(|t| t.kind() == Kind::Int64 && t.numel() == 1);
-            scalar.map(|t| t.int64_value(&[0]))
-        };
-        if number("fingerprint") != Some(fingerprint) {
-            bail!("{} belongs to another recipe or data set: give another --out, or delete it", path.display());
-        }
-        for (name, mut tensor) in self.tensors() {
-            let source = stored.get(&name).filter(|t| t.size() == tensor.size());
-            let Some(source) = source else {
-                bail!("{} lacks {name}: it is from another version, delete it to start again", path.display());
-            };
-            tch::no_grad(|| tensor.f_copy_(source))?;
-        }
-        let step = number("step").and_then(|step| u32::try_from(step).ok());
-        self.step = step.with_context(|| format!("{} lacks its step: delete it to start again", path.display()))?;
+        self.step = restore_tensors(path, fingerprint, self.tensors())?;
         Ok(())
     }
+
+    /// Takes over rank 0's state.
+    pub fn share(&mut self, ranks: &dyn Ranks) {
+        let mut tensors: Vec<Tensor> = self.tensors().into_iter().map(|(_, tensor)| tensor.detach()).collect();
+        ranks.share(&mut tensors);
+        // What comes back is rank 0's own, a u32.
+        self.step = u32::try_from(ranks.shared_number(i64::from(self.step))).unwrap_or_default();
+    }
+}
+
+/// Writes named tensors with the step and the fingerprint of their run.
+///
+/// # Errors
+/// When the file cannot be written; an older one then stays.
+pub fn save_tensors(path: &Path, fingerprint: i64, step: u32, mut tensors: Vec<(String, Tensor)>) -> Result<()> {
+    tensors.push(("step".to_owned(), Tensor::from_slice(&[i64::from(step)])));
+    tensors.push(("fingerprint".to_owned(), Tensor::from_slice(&[fingerprint])));
+    write_tensors(path, &tensors)
+}
+
+/// Puts the stored values into tensors of the same names and shapes, and gives the step.
+///
+/// # Errors
+/// When the file is damaged or was written by a run with another fingerprint.
+pub fn restore_tensors(path: &Path, fingerprint: i64, tensors: Vec<(String, Tensor)>) -> Result<u32> {
+    let stored: BTreeMap<String, Tensor> = Tensor::read_safetensors(path)
+        .with_context(|| format!("{} is damaged: delete it to start again", path.display()))?
+        .into_iter()
+        .collect();
+    let number = |name: &str| {
+        let scalar = stored.get(name).filter(|t| t.kind() == Kind::Int64 && t.numel() == 1);
+        scalar.map(|t| t.int64_value(&[0]))
+    };
+    if number("fingerprint") != Some(fingerprint) {
+        bail!("{} belongs to another recipe or data set: give another --out, or delete it", path.display());
+    }
+    for (name, mut tensor) in tensors {
+        let source = stored.get(&name).filter(|t| t.size() == tensor.size());
+        let Some(source) = source else {
+            bail!("{} lacks {name}: it is from another version, delete it to start again", path.display());
+        };
+        tch::no_grad(|| tensor.f_copy_(source))?;
+    }
+    let step = number("step").and_then(|step| u32::try_from(step).ok());
+    step.with_context(|| format!("{} lacks its step: delete it to start again", path.display()))
 }
 
 /// Writes the weights of a network under their own names.
@@ -89,8 +112,7 @@ impl State {
 /// # Errors
 /// When the file cannot be written.
 pub fn save_weights(network: &Network, path: &Path) -> Result<()> {
-    let on_host = |(name, t): (String, Tensor)| (name, t.detach().to_device(tch::Device::Cpu));
-    write(path, &network.named().into_iter().map(on_host).collect::<Vec<_>>())
+    write_tensors(path, &network.named().into_iter().collect::<Vec<_>>())
 }
 
 /// Takes over weights written by [`save_weights`].
@@ -103,10 +125,15 @@ pub fn load_weights(network: &mut Network, path: &Path) -> Result<()> {
     })
 }
 
-/// Writes beside the final name, to the disk, and renames: a reader never sees half a file.
-fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+/// Writes named tensors beside the final name, to the disk, and renames: a reader never sees half a file.
+///
+/// # Errors
+/// When the file cannot be written; an older one then stays.
+pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    let on_host = |(name, t): &(String, Tensor)| (name.clone(), t.detach().to_device(tch::Device::Cpu));
+    let tensors: Vec<(String, Tensor)> = tensors.iter().map(on_host).collect();
     let partial = path.with_extension("partial");
-    let written = Tensor::write_safetensors(tensors, &partial)
+    let written = Tensor::write_safetensors(&tensors, &partial)
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(File::open(&partial)?.sync_all()?))
         .and_then(|()| Ok(std::fs::rename(&partial, path)?));

@@ -12,22 +12,25 @@ pub enum Processor {
     Auto,
     /// The processor.
     Cpu,
-    /// The first CUDA device; an error where there is none.
+    /// A CUDA device; an error where there is none.
     Cuda,
 }
 
 impl Processor {
-    /// The device, after loading libtorch's CUDA part where it is wanted.
+    /// The device, after loading libtorch's CUDA part where it is wanted. Of several processes on one machine each says
+    /// its number among them, and they take the CUDA devices in turn.
     ///
     /// # Errors
     /// When CUDA is asked for and cannot be used: never a silent fall-back.
-    pub fn device(self) -> Result<Device> {
+    pub fn device(self, local_rank: usize) -> Result<Device> {
         if self == Processor::Cpu {
             return Ok(Device::Cpu);
         }
         let loaded = super::cuda_library::load();
         match (self, loaded) {
-            (_, Ok(())) if Cuda::is_available() => Ok(Device::Cuda(0)),
+            (_, Ok(())) if Cuda::is_available() => {
+                Ok(Device::Cuda(local_rank % usize::try_from(Cuda::device_count())?.max(1)))
+            }
             (Processor::Cuda, Ok(())) => {
                 bail!("--device cuda: this machine has no usable CUDA device; use --device cpu, or mend its driver")
             }

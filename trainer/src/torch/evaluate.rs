@@ -4,14 +4,13 @@ use anyhow::Result;
 use homing_models::figures::{Evaluation, Outcome, Tally, TaskOutcome};
 use homing_models::tasks::season_of_month;
 use homing_models::{Geocells, LatLon, Prototypes, RadiusTable, RefineParams, TaskList, refine, spread_km};
-use homing_planet::{Planet, Split};
+use homing_planet::Planet;
 use rayon::prelude::*;
 
-use crate::dataset::{Gallery, PlanetGallery, REGRESSIONS, Sample};
+use crate::dataset::{Gallery, REGRESSIONS, Sample};
 
 use super::embed::Panoramas;
 use super::predictor::{Predictions, Predictor};
-use super::workbench::Workbench;
 
 /// Sites in memory at once.
 const SITES_AT_ONCE: usize = 500;
@@ -137,14 +136,4 @@ impl Judge<'_> {
 fn country_at(position: LatLon) -> Option<[u8; 2]> {
     let planet = Planet::get();
     planet.country_at(position).map(|id| planet.country(id).iso)
-}
-
-/// The galleries that a run's model is finally measured on, by name: both hold-outs of the planet, or the validation
-/// part of the user's files.
-pub fn holdouts(bench: &Workbench, sites: usize, seed: u64) -> Vec<(&'static str, Box<dyn Gallery>)> {
-    if !bench.simulated() {
-        return Vec::new();
-    }
-    let draw = |split| Box::new(PlanetGallery::draw(split, seed, sites)) as Box<dyn Gallery>;
-    vec![("random", draw(Split::Random)), ("towns", draw(Split::Towns))]
 }

@@ -8,12 +8,15 @@ use homing_models::bundle::{ENCODER, GEOCELLS, HEADS, PROTOTYPES};
 use homing_models::figures::Evaluation;
 use homing_models::manifest::{FORMAT, ImageInput};
 use homing_models::{Bundle, BundleWriter, Manifest, Prototypes};
+use homing_planet::Split;
 
 use crate::card::{CARD, card};
+use crate::dataset::{Gallery, PlanetGallery};
 use crate::encoder_graph::{Precision, encoder_graph, heads_graph};
 use crate::onnx::to_bytes;
 
-use super::evaluate::{Judge, holdouts};
+use super::batch::views_per_step;
+use super::evaluate::Judge;
 use super::heads::outputs;
 use super::network::{IMAGE_MEAN, IMAGE_STD, Network};
 use super::predictor::{Exported, Predictor};
@@ -51,7 +54,8 @@ pub fn exported(bench: &Workbench, graphs: &Graphs) -> Result<Exported> {
     Exported::load(&graphs.encoder, &graphs.heads, side, dims, bench.geocells.len(), &bench.tasks)
 }
 
-/// Evaluates a predictor on every hold-out of a run, by its name.
+/// Evaluates a predictor on every hold-out of a run, by its name: `random` and `towns` of the planet, or `validation`,
+/// the part of the user's files that was put aside (the constants of the refinement and the radius were chosen on it).
 ///
 /// # Errors
 /// When a view cannot be read or the model cannot run.
@@ -70,10 +74,13 @@ pub fn figures(
         tasks: &bench.tasks,
     };
     let side = bench.recipe.tower.image_px as usize;
-    let evaluate = |(name, gallery): (&'static str, Box<dyn crate::dataset::Gallery>)| {
-        Ok((name.to_owned(), judge.evaluate(predictor, &*gallery, side, name)?))
-    };
-    holdouts(bench, sites, seed).into_iter().map(evaluate).collect()
+    let evaluate =
+        |name: &str, gallery: &dyn Gallery| Ok((name.to_owned(), judge.evaluate(predictor, gallery, side, name)?));
+    if !bench.simulated() {
+        return Ok(BTreeMap::from([evaluate("validation", &*bench.validation)?]));
+    }
+    let of_planet = |(name, split)| evaluate(name, &PlanetGallery::draw(split, seed, sites));
+    [("random", Split::Random), ("towns", Split::Towns)].into_iter().map(of_planet).collect()
 }
 
 /// Exports and measures a run, and puts the bundle in place of `target`.
@@ -146,6 +153,8 @@ fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
         ("sites".to_owned(), number(bench.training.samples().len())),
         ("steps".to_owned(), number(training.steps as usize)),
         ("batch_sites".to_owned(), number(training.batch_sites as usize)),
+        ("views_seen".to_owned(), number(training.steps as usize * views_per_step(training))),
+        ("device".to_owned(), text(&format!("{:?}", bench.device))),
         (
             "encoder".to_owned(),
             text(&format!(

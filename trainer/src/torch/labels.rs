@@ -4,7 +4,8 @@ use homing_models::{Classification, Geocells, LatLon, TaskList};
 use tch::{Device, Tensor};
 
 use crate::dataset::{Gallery, Sample, regression_target};
-use crate::smoothing::smoothed_targets;
+use crate::recipe::{Smoothing, Training};
+use crate::smoothing::{smoothed_targets, unnormalised_targets};
 
 use super::loss::{NO_CLASS, Targets};
 
@@ -38,13 +39,20 @@ impl<'a> Labels<'a> {
         gallery: &dyn Gallery,
         sites: &[(usize, u64)],
         geocells: &Geocells,
-        tau_km: f64,
+        training: &Training,
         device: Device,
     ) -> Targets {
         let (n, widths) = (sites.len() as i64, (self.tasks.regressions.len(), self.tasks.classifications.len()));
         let positions: Vec<LatLon> = sites.iter().map(|&(s, _)| self.positions[s]).collect();
         let mut smoothed = vec![0.0; sites.len() * geocells.len()];
-        smoothed_targets(&positions, geocells.centroid_units(), tau_km, &mut smoothed);
+        // The geocells' labelled sites are the training samples, in their order.
+        let own: Vec<usize> = sites.iter().map(|&(s, _)| geocells.sites()[s].cell.index()).collect();
+        let (centroids, tau_km) = (geocells.centroid_units(), training.tau_km);
+        match training.smoothing {
+            Smoothing::Haversine => smoothed_targets(&positions, centroids, tau_km, &mut smoothed),
+            Smoothing::Unnormalised => unnormalised_targets(&positions, &own, centroids, tau_km, &mut smoothed),
+            Smoothing::None => own.iter().enumerate().for_each(|(i, cell)| smoothed[i * geocells.len() + cell] = 1.0),
+        }
         let values: Vec<f32> =
             sites.iter().flat_map(|&(s, _)| &self.regressions[s * widths.0..][..widths.0]).copied().collect();
         let class = |task: &Classification, (site, variant): (usize, u64)| match task.name.as_str() {

@@ -10,16 +10,18 @@ use tch::{Device, Tensor};
 use crate::dataset::Gallery;
 use crate::recipe::Recipe;
 
-use super::batch::{Example, Plan, Variation, normalise};
+use super::batch::{Example, Part, Plan, Variation, normalise};
 use super::network;
 
-/// The pixels of one step.
+/// The pixels of one step, or of one rank's part of it.
 #[derive(Debug)]
 pub struct Batch {
     /// Normalised views, [views, S, S, 3].
     pixels: Vec<f32>,
     /// For each view the number of its example.
     owners: Vec<usize>,
+    /// For each view where it looks: 0 front, 1 right, 2 back, 3 left.
+    pub bearings: Vec<usize>,
     /// The examples' sites and variants.
     pub sites: Vec<(usize, u64)>,
 }
@@ -49,11 +51,13 @@ pub struct Loaders {
 }
 
 impl Loaders {
-    /// Starts the threads inside `scope`; they end when this value is dropped, or with the last step.
+    /// Starts the threads inside `scope`; they end when this value is dropped, or with the last step. They load `part`
+    /// of each batch.
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         recipe: &'scope Recipe,
         gallery: &'scope dyn Gallery,
+        part: Part,
         first_step: u32,
         threads: usize,
     ) -> Self {
@@ -61,7 +65,7 @@ impl Loaders {
             // Two batches in hand: more would only cost memory.
             let (sender, receiver) = sync_channel(2);
             let steps = (first_step..recipe.training.steps).skip(thread).step_by(threads);
-            scope.spawn(move || load(recipe, gallery, steps, &sender));
+            scope.spawn(move || load(recipe, gallery, part, steps, &sender));
             receiver
         });
         Loaders { queues: queues.collect() }
@@ -76,10 +80,16 @@ impl Loaders {
     }
 }
 
-fn load(recipe: &Recipe, gallery: &dyn Gallery, steps: impl Iterator<Item = u32>, queue: &SyncSender<Result<Batch>>) {
+fn load(
+    recipe: &Recipe,
+    gallery: &dyn Gallery,
+    part: Part,
+    steps: impl Iterator<Item = u32>,
+    queue: &SyncSender<Result<Batch>>,
+) {
     let mut plan = Plan::new(recipe.seed, gallery.samples().len(), &recipe.training);
     for step in steps {
-        let batch = fill(recipe, gallery, &plan.step(step));
+        let batch = fill(recipe, gallery, &plan.part(step, part));
         let failed = batch.is_err();
         // A closed queue means that nobody trains any more.
         if queue.send(batch).is_err() || failed {
@@ -90,7 +100,12 @@ fn load(recipe: &Recipe, gallery: &dyn Gallery, steps: impl Iterator<Item = u32>
 
 fn fill(recipe: &Recipe, gallery: &dyn Gallery, examples: &[Example]) -> Result<Batch> {
     let side = recipe.tower.image_px as usize;
-    let mut batch = Batch { pixels: Vec::new(), owners: Vec::new(), sites: Vec::with_capacity(examples.len()) };
+    let mut batch = Batch {
+        pixels: Vec::new(),
+        owners: Vec::new(),
+        bearings: Vec::new(),
+        sites: Vec::with_capacity(examples.len()),
+    };
     for (owner, example) in examples.iter().enumerate() {
         let mut rng = Rng::new(fold(example.seed, 1));
         // Each epoch sees a simulated site at another moment.
@@ -108,9 +123,10 @@ fn fill(recipe: &Recipe, gallery: &dyn Gallery, examples: &[Example]) -> Result<
                 gallery.view_into(example.site, variant, view, side, out)?;
             }
         }
-        for view in rgb.chunks_exact(3 * side * side) {
+        for (&bearing, view) in chosen.iter().zip(rgb.chunks_exact(3 * side * side)) {
             normalise(view, side, Variation::draw(&recipe.training, &mut rng), &mut batch.pixels);
             batch.owners.push(owner);
+            batch.bearings.push(bearing);
         }
     }
     Ok(batch)

@@ -3,6 +3,9 @@
 pub mod adamw;
 pub mod batch;
 pub mod checkpoint;
+pub mod clip;
+pub mod clip_weights;
+pub mod contrastive;
 mod cuda_library;
 pub mod curve;
 pub mod device;
@@ -14,13 +17,20 @@ pub mod heads;
 pub mod labels;
 pub mod loader;
 pub mod loss;
+#[cfg(feature = "mpi")]
+pub mod mpi;
 pub mod network;
 pub mod predictor;
+pub mod pretrain;
 pub mod probe;
 pub mod prototypes;
+pub mod ranks;
+pub mod text;
 pub mod tower;
 pub mod train;
+mod transformer;
 pub mod workbench;
+pub mod zero_shot;
 
 #[cfg(test)]
 mod tests;

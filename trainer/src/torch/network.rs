@@ -1,12 +1,13 @@
 //! The whole model in libtorch: tower and heads over one set of variables, and its running average.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use homing_models::tasks::TaskList;
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::onnx;
-use crate::recipe;
+use crate::recipe::{self, Trainable};
 
 use super::heads::Heads;
 use super::tower::{Tower, folded};
@@ -30,18 +31,39 @@ pub struct Network {
 impl Network {
     /// A network with fresh weights that depend on `seed` alone.
     pub fn new(shape: &recipe::Tower, cells: usize, tasks: &TaskList, seed: u64, device: Device) -> Self {
-        tch::manual_seed(seed.cast_signed());
         // Drawn on the processor, so that every device starts from the same weights.
         let mut variables = nn::VarStore::new(Device::Cpu);
-        let tower = Tower::new(&variables.root(), shape);
-        let heads = Heads::new(&variables.root(), shape.width, cells, tasks);
+        let (tower, heads) = seeded(seed, || {
+            let root = variables.root();
+            (Tower::new(&root, shape), Heads::new(&root, shape.width, cells, tasks))
+        });
         variables.set_device(device);
         Network { variables, tower, heads }
+    }
+
+    /// Leaves the weights that are not to be trained without gradients.
+    pub fn train_only(&self, trainable: Trainable) {
+        let last = format!("{}.", self.tower.last_block());
+        for (name, variable) in self.named() {
+            let of_tower = name.starts_with("vision_model.");
+            let wanted = match trainable {
+                Trainable::All => continue,
+                Trainable::LastLayer => !of_tower || name.starts_with(&last),
+                Trainable::Heads => !of_tower,
+            };
+            let _ = variable.set_requires_grad(wanted && variable.requires_grad());
+        }
     }
 
     /// All variables in the order of their names, sharing memory with the network.
     pub fn named(&self) -> BTreeMap<String, Tensor> {
         self.variables.variables().into_iter().collect()
+    }
+
+    /// The running statistics of the stem's batch normalisation, sharing memory with the network; none with patches.
+    pub fn statistics(&self) -> Vec<Tensor> {
+        let running = |name: &str| name.ends_with(".running_mean") || name.ends_with(".running_var");
+        self.named().into_iter().filter(|(name, _)| running(name)).map(|(_, tensor)| tensor).collect()
     }
 
     /// The weights as the ONNX graphs name them, batch normalisation folded in.
@@ -80,11 +102,15 @@ impl Network {
             }
         });
     }
+}
 
-    /// Copies every variable of `other`.
-    pub fn copy_from(&mut self, other: &Network) -> Result<(), tch::TchError> {
-        self.variables.copy(&other.variables)
-    }
+/// Draws random numbers that depend on `seed` alone. libtorch has one generator for the whole process, so that one
+/// thread draws at a time.
+pub fn seeded<T>(seed: u64, draw: impl FnOnce() -> T) -> T {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed.cast_signed());
+    draw()
 }
 
 /// Normalised views [n, S, S, 3] from memory, as [n, 3, S, S] in the memory layout that convolutions like best.

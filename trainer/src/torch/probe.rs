@@ -16,6 +16,7 @@ use crate::dataset::PlanetGallery;
 use crate::recipe::{Recipe, ViewShares};
 
 use super::adamw::{AdamW, learning_rate};
+use super::batch::Part;
 use super::embed::Panoramas;
 use super::loader::Loaders;
 use super::network;
@@ -134,7 +135,7 @@ impl Reader {
         let rarity = Tensor::from(self.rarity as f32);
         let bar = ProgressBar::new(u64::from(training.steps)).with_message("probe");
         std::thread::scope(|scope| {
-            let loaders = Loaders::start(scope, recipe, gallery, 0, threads);
+            let loaders = Loaders::start(scope, recipe, gallery, Part::WHOLE, 0, threads);
             for step in 0..training.steps {
                 let batch = loaders.batch(step)?;
                 let embeddings = self.tower.embed(&batch.pixels(recipe.tower.image_px, Device::Cpu), true);

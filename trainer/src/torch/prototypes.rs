@@ -47,13 +47,13 @@ impl Calibration {
     }
 }
 
-/// Embeds the training sites as `variants` moments show them, clusters them, chooses the constants and writes
+/// Embeds the training sites as the recipe's number of moments show them, clusters them, chooses the constants and writes
 /// `prototypes.bin` and the calibration into the working directory.
 ///
 /// # Errors
 /// When a view cannot be read or a file cannot be written.
-pub fn prototypes(bench: &Workbench, network: &Network, variants: u32) -> Result<(Prototypes, Calibration)> {
-    let embedded = training_embeddings(bench, network, variants)?;
+pub fn prototypes(bench: &Workbench, network: &Network) -> Result<(Prototypes, Calibration)> {
+    let embedded = training_embeddings(bench, network, bench.recipe.prototypes.variants)?;
     let (samples, cells) = (bench.training.samples(), bench.geocells.len());
     // The geocells' labelled sites are the training samples, in their order.
     let cell_of: Vec<CellId> = bench.geocells.sites().iter().map(|site| site.cell).collect();
@@ -92,7 +92,7 @@ fn training_embeddings(bench: &Workbench, network: &Network, variants: u32) -> R
     let bar = ProgressBar::new(sites as u64 * u64::from(variants)).with_message("prototypes");
     let side = bench.recipe.tower.image_px as usize;
     let mut sum: Option<Embedded> = None;
-    for variant in 0..variants.max(1) {
+    for variant in 0..variants {
         let before = u64::from(variant) * sites as u64;
         let done = |n: usize| bar.set_position(before + n as u64);
         let own = embed_gallery(network, &*bench.training, side, u64::from(variant), &done)?;
@@ -103,7 +103,7 @@ fn training_embeddings(bench: &Workbench, network: &Network, variants: u32) -> R
     }
     bar.finish_and_clear();
     let mut mean = sum.context("there is no site to embed")?;
-    let factor = 1.0 / variants.max(1) as f32;
+    let factor = 1.0 / variants as f32;
     mean.panoramas.iter_mut().for_each(|v| *v *= factor);
     Ok(mean)
 }

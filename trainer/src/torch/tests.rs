@@ -11,11 +11,12 @@ use super::curve::CURVE;
 use super::export::{export, exported, figures, graphs};
 use super::network::{self, Network};
 use super::prototypes::{Calibration, prototypes};
+use super::ranks::Alone;
 use super::train::{train, trained};
 use super::workbench::Workbench;
 use crate::dataset::{AuxValues, Gallery, REGRESSIONS, Sample, ViewError};
 use crate::encoder_graph::Precision;
-use crate::recipe::{Recipe, StemLayer};
+use crate::recipe::{Recipe, Smoothing, StemLayer, Trainable};
 
 /// Samples in twelve towns all over the planet, whose views are noise about a colour that depends on the position.
 struct ColouredNoise {
@@ -59,6 +60,10 @@ impl Gallery for ColouredNoise {
         (!sample.is_multiple_of(3)).then_some(((sample as u64 + variant) % 12) as u8)
     }
 
+    fn heading_deg(&self, _: usize) -> Option<f64> {
+        None
+    }
+
     fn views_into(&self, sample: usize, variant: u64, size_px: usize, out: &mut [u8]) -> Result<(), ViewError> {
         let views = out.chunks_exact_mut(3 * size_px * size_px);
         views.enumerate().try_for_each(|(i, out)| self.view_into(sample, variant, i, size_px, out))
@@ -98,7 +103,8 @@ fn recipe(steps: u32) -> Recipe {
 
 fn bench(recipe: Recipe, out: &Path) -> Workbench {
     let (training, validation) = (ColouredNoise::new(600, 1), ColouredNoise::new(150, 2));
-    Workbench::assemble(recipe, out.to_owned(), Device::Cpu, 2, Box::new(training), Box::new(validation)).unwrap()
+    Workbench::assemble(recipe, out.to_owned(), Device::Cpu, 2, Box::new(training), Box::new(validation), &Alone)
+        .unwrap()
 }
 
 #[test]
@@ -133,7 +139,7 @@ fn the_exported_graph_computes_what_the_network_computes() {
     let dir = tempfile::tempdir().unwrap();
     let bench = bench(recipe(3), dir.path());
     // Three steps move the statistics of the batch normalisation away from 0 and 1.
-    let network = train(&bench, &|| false).unwrap();
+    let network = train(&bench, &Alone, &|| false).unwrap();
     let sites: Vec<usize> = (0..40).collect();
     let panoramas = super::embed::Panoramas::load(&*bench.validation, &sites, 16, 0).unwrap();
     let float = panoramas.embed(&network);
@@ -147,15 +153,15 @@ fn the_exported_graph_computes_what_the_network_computes() {
 #[test]
 fn interrupted_and_resumed_is_uninterrupted_bit_for_bit() {
     let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    train(&bench(recipe(14), whole.path()), &|| false).unwrap();
+    train(&bench(recipe(14), whole.path()), &Alone, &|| false).unwrap();
 
     let asked = std::sync::atomic::AtomicU32::new(0);
     let sixth = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 6;
     let bench = bench(recipe(14), parts.path());
-    let message = train(&bench, &sixth).unwrap_err().to_string();
+    let message = train(&bench, &Alone, &sixth).unwrap_err().to_string();
     assert!(message.contains("interrupted at step 6") && message.contains(CHECKPOINT), "{message}");
     assert!(!parts.path().join(WEIGHTS).exists());
-    train(&bench, &|| false).unwrap();
+    train(&bench, &Alone, &|| false).unwrap();
 
     for file in [CHECKPOINT, WEIGHTS, CURVE] {
         let read = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(file)).unwrap();
@@ -169,7 +175,7 @@ fn interrupted_and_resumed_is_uninterrupted_bit_for_bit() {
     let mut other = recipe(14);
     other.training.lr *= 2.0;
     let other = super::tests::bench(other, parts.path());
-    assert!(train(&other, &|| false).unwrap_err().to_string().contains("another recipe"));
+    assert!(train(&other, &Alone, &|| false).unwrap_err().to_string().contains("another recipe"));
 }
 
 #[test]
@@ -178,7 +184,7 @@ fn a_diverging_run_stops_and_names_the_step() {
     let mut recipe = recipe(30);
     (recipe.training.lr, recipe.training.warmup_steps, recipe.training.checkpoint_every) = (1e38, 20, 1);
     recipe.training.weight_decay = 0.0;
-    let message = train(&bench(recipe, dir.path()), &|| false).unwrap_err().to_string();
+    let message = train(&bench(recipe, dir.path()), &Alone, &|| false).unwrap_err().to_string();
     assert!(message.contains("at step") && message.contains("training.lr"), "{message}");
     // What the checkpoint holds is finite.
     for (name, tensor) in Tensor::read_safetensors(dir.path().join(CHECKPOINT)).unwrap() {
@@ -190,14 +196,14 @@ fn a_diverging_run_stops_and_names_the_step() {
 fn the_chain_from_recipe_to_bundle_learns_coloured_noise() {
     let dir = tempfile::tempdir().unwrap();
     let bench = bench(recipe(150), dir.path());
-    train(&bench, &|| false).unwrap();
+    train(&bench, &Alone, &|| false).unwrap();
     let network = trained(&bench, &dir.path().join(WEIGHTS)).unwrap();
     let marks = super::examination::Examination::load(&*bench.validation, &bench.recipe)
         .unwrap()
         .mark(&network, &bench.geocells);
     assert!(marks.country_per_cent > 60.0 && marks.median_km < 500.0, "{marks}");
 
-    let (prototypes, calibration) = prototypes(&bench, &network, 1).unwrap();
+    let (prototypes, calibration) = prototypes(&bench, &network).unwrap();
     assert!(prototypes.len() >= bench.geocells.len());
     assert_eq!(Calibration::read(dir.path()).unwrap(), calibration);
 
@@ -231,4 +237,61 @@ fn the_running_average_follows_the_weights() {
     assert!((distance(&average) / before - 0.9).abs() < 1e-4);
     average.follow(&goal, 0.0, 1000);
     assert_eq!(distance(&average), 0.0);
+}
+
+#[test]
+fn what_is_not_trainable_stays_as_it_was() {
+    for (trainable, moved) in [
+        (Trainable::Heads, &[][..]),
+        (Trainable::LastLayer, &["vision_model.encoder.layers.1."][..]),
+        (Trainable::All, &["vision_model."][..]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recipe = recipe(3);
+        (recipe.training.trainable, recipe.training.average_decay) = (trainable, 0.0);
+        let bench = bench(recipe, dir.path());
+        let fresh = Network::new(&bench.recipe.tower, bench.geocells.len(), &bench.tasks, 1, Device::Cpu).named();
+        let trained = train(&bench, &Alone, &|| false).unwrap().named();
+        for (name, before) in &fresh {
+            let same = before.equal(&trained[name]);
+            let expected = name.starts_with("vision_model.") && !moved.iter().any(|m| name.starts_with(m));
+            assert!(!expected || same, "{trainable:?}: {name} moved");
+            assert!(expected || !same || name.ends_with("k_proj.bias"), "{trainable:?}: {name} stayed");
+        }
+    }
+}
+
+#[test]
+fn every_form_of_the_targets_learns() {
+    for smoothing in [Smoothing::Haversine, Smoothing::Unnormalised, Smoothing::None] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recipe = recipe(60);
+        recipe.training.smoothing = smoothing;
+        let bench = bench(recipe, dir.path());
+        train(&bench, &Alone, &|| false).unwrap();
+        let curve = super::curve::Curve::read(dir.path(), 60).unwrap();
+        let (first, last) = (curve.losses()[0].1, curve.recent_loss(5));
+        assert!(last < 0.8 * first, "{smoothing:?}: {first} to {last}");
+    }
+}
+
+#[test]
+fn a_training_starts_from_the_recipes_weights_and_resumes_without_them() {
+    let [weights, out] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut recipe = recipe(2);
+    (recipe.training.trainable, recipe.training.lr) = (Trainable::Heads, 1e-3);
+    let given = Network::new(&recipe.tower, 7, &homing_models::TaskList::default(), 99, Device::Cpu);
+    let file = weights.path().join("tower.safetensors");
+    super::checkpoint::save_weights(&given, &file).unwrap();
+    recipe.tower.weights = Some(file.clone());
+    let trained = train(&bench(recipe.clone(), out.path()), &Alone, &|| false).unwrap().named();
+    for (name, tensor) in given.named().iter().filter(|(name, _)| name.starts_with("vision_model.")) {
+        assert!(tensor.equal(&trained[name]), "{name}");
+    }
+    // The checkpoint has everything; the weights may be gone by then.
+    std::fs::remove_file(&file).unwrap();
+    train(&bench(recipe.clone(), out.path()), &Alone, &|| false).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let message = train(&bench(recipe, elsewhere.path()), &Alone, &|| false).unwrap_err().to_string();
+    assert!(message.contains("tower.safetensors: there is no such file"), "{message}");
 }

@@ -6,13 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Device, Kind, Tensor, nn, nn::Init, nn::ModuleT};
+use tch::{Kind, Tensor, nn, nn::Init, nn::ModuleT};
 
-use crate::encoder_graph::LAYER_NORM_EPSILON;
 use crate::recipe::{self, StemLayer};
 
-/// Slope of CLIP's quick GELU, x * sigmoid(1.702 x).
-const QUICK_GELU_SLOPE: f64 = 1.702;
+use super::transformer::{Blocks, Shape, layer_norm};
+
 /// Epsilon of the stem's batch normalisation.
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 
@@ -23,14 +22,14 @@ pub struct Tower {
     class: Tensor,
     positions: Tensor,
     pre_norm: nn::LayerNorm,
-    blocks: Vec<Block>,
+    blocks: Blocks,
 }
 
 impl Tower {
     /// A tower of the recipe's shape with fresh weights, under `vision_model` of `root`.
     pub fn new(root: &nn::Path, shape: &recipe::Tower) -> Self {
         let model = root / "vision_model";
-        let (d, layers) = (i64::from(shape.width), i64::from(shape.layers));
+        let d = i64::from(shape.width);
         let embeddings = &model / "embeddings";
         let patches = match shape.patch_px {
             Some(patch) => Patches::plain(&(&embeddings / "patch_embedding"), i64::from(patch), d),
@@ -43,8 +42,13 @@ impl Tower {
             class: embeddings.var("class_embedding", &[d], small),
             positions: (&embeddings / "position_embedding").var("weight", &[i64::from(shape.tokens()), d], small),
             pre_norm: layer_norm(&(&model / "pre_layrnorm"), d),
-            blocks: (0..layers).map(|i| Block::new(&(&encoder / i), shape, layers)).collect(),
+            blocks: Blocks::new(&encoder, &Shape::from(shape)),
         }
+    }
+
+    /// The name under which the variables of the last block lie.
+    pub fn last_block(&self) -> String {
+        format!("vision_model.encoder.layers.{}", self.blocks.len().saturating_sub(1))
     }
 
     /// The hidden state after the last block: [n, 3, S, S] -> [n, tokens, d]. `train` selects the statistics of the
@@ -55,7 +59,7 @@ impl Tower {
         let tokens = grid.flatten(2, 3).transpose(1, 2);
         let class = self.class.expand([n, 1, d], false);
         let x = (Tensor::cat(&[class, tokens], 1) + &self.positions).apply(&self.pre_norm);
-        self.blocks.iter().fold(x, |x, block| block.forward(&x))
+        self.blocks.forward(x)
     }
 
     /// Embeddings of views, the mean over all tokens: [n, 3, S, S] -> [n, d] (method section 3).
@@ -144,110 +148,6 @@ impl NormedConv {
         let y = x.conv2d(&self.weight, None::<&Tensor>, [self.stride; 2], [self.pad; 2], [1; 2], 1);
         self.norm.forward_t(&y, train)
     }
-}
-
-/// One pre-norm transformer block.
-#[derive(Debug)]
-struct Block {
-    norm1: nn::LayerNorm,
-    norm2: nn::LayerNorm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    out: Linear,
-    fc1: Linear,
-    fc2: Linear,
-    heads: i64,
-}
-
-impl Block {
-    /// Deviations of the fresh weights as in CLIP: projections into the residual stream shrink with the depth.
-    fn new(path: &nn::Path, shape: &recipe::Tower, layers: i64) -> Self {
-        let d = i64::from(shape.width);
-        let hidden = d * i64::from(shape.mlp_ratio);
-        let (attention, mlp) = (path / "self_attn", path / "mlp");
-        let (width, depth) = ((d as f64).sqrt().recip(), (2.0 * layers as f64).sqrt().recip());
-        let projection = |name: &str, stdev| Linear::new(&(&attention / name), d, d, stdev);
-        Block {
-            norm1: layer_norm(&(path / "layer_norm1"), d),
-            norm2: layer_norm(&(path / "layer_norm2"), d),
-            q: projection("q_proj", width),
-            k: projection("k_proj", width),
-            v: projection("v_proj", width),
-            out: projection("out_proj", width * depth),
-            fc1: Linear::new(&(&mlp / "fc1"), d, hidden, width),
-            fc2: Linear::new(&(&mlp / "fc2"), hidden, d, (hidden as f64).sqrt().recip() * depth),
-            heads: i64::from(shape.heads),
-        }
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let x = x + self.attention(&x.apply(&self.norm1));
-        // silu(s x) / s is the quick GELU of slope s in one pass; the factors go into the small weights.
-        let inner = self.fc1.scaled(&x.apply(&self.norm2), QUICK_GELU_SLOPE).silu();
-        let y = self.fc2.unscaled_input(&inner, QUICK_GELU_SLOPE);
-        x + y
-    }
-
-    fn attention(&self, x: &Tensor) -> Tensor {
-        let (n, tokens, d) = (x.size()[0], x.size()[1], x.size()[2]);
-        let split = |linear: &Linear| linear.forward(x).view([n, tokens, self.heads, d / self.heads]).transpose(1, 2);
-        let (q, k, v) = (split(&self.q), split(&self.k), split(&self.v));
-        let mixed = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, false, None, false);
-        self.out.forward(&mixed.transpose(1, 2).reshape([n, tokens, d]))
-    }
-}
-
-/// A linear layer over the last axis of [n, tokens, inputs].
-#[derive(Debug)]
-struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    fn new(path: &nn::Path, inputs: i64, outputs: i64, stdev: f64) -> Self {
-        Linear {
-            weight: path.var("weight", &[outputs, inputs], Init::Randn { mean: 0.0, stdev }),
-            bias: path.var("bias", &[outputs], Init::Const(0.0)),
-        }
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        product(x, &self.weight, &self.bias)
-    }
-
-    /// `factor` times the layer's output.
-    fn scaled(&self, x: &Tensor, factor: f64) -> Tensor {
-        product(x, &(&self.weight * factor), &(&self.bias * factor))
-    }
-
-    /// The layer's output for `x / divisor`.
-    fn unscaled_input(&self, x: &Tensor, divisor: f64) -> Tensor {
-        product(x, &(&self.weight / divisor), &self.bias)
-    }
-}
-
-/// x W^T + b over the last axis.
-///
-/// On the processor it runs as a convolution of 1 x 1: libtorch gives that to oneDNN, which uses every vector unit,
-/// while its plain matrix product goes to MKL, which on AMD's processors does not (1.4 times slower as measured).
-fn product(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    if x.device() != Device::Cpu {
-        return x.linear(weight, Some(bias));
-    }
-    let (n, tokens, inputs) = (x.size()[0], x.size()[1], x.size()[2]);
-    let outputs = weight.size()[0];
-    x.reshape([1, n * tokens, 1, inputs])
-        .permute([0, 3, 1, 2])
-        .conv2d(&weight.view([outputs, inputs, 1, 1]), Some(bias), [1; 2], [0; 2], [1; 2], 1)
-        .permute([0, 2, 3, 1])
-        .reshape([n, tokens, outputs])
-}
-
-fn layer_norm(path: &nn::Path, d: i64) -> nn::LayerNorm {
-    let config = nn::LayerNormConfig { eps: f64::from(LAYER_NORM_EPSILON), ..nn::LayerNormConfig::default() };
-    nn::layer_norm(path, vec![d], config)
 }
 
 /// The variables with each batch normalisation folded into its convolution: `X.weight` is scaled, `X.bias` appears,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use homing_models::bundle::GEOCELLS;
 use homing_models::{Geocells, TaskList};
 use tch::Device;
@@ -14,10 +14,11 @@ use crate::recipe::{Data, Recipe};
 
 use super::checkpoint::fingerprint;
 use super::device::Processor;
+use super::ranks::Ranks;
 
 /// A run's recipe and data, ready for any stage.
 pub struct Workbench {
-    /// The recipe.
+    /// The recipe; its `training.batch_sites` are those of all ranks together.
     pub recipe: Recipe,
     /// Working directory: geocells, checkpoint, loss curve, weights, prototypes.
     pub out: PathBuf,
@@ -36,20 +37,41 @@ pub struct Workbench {
 }
 
 impl Workbench {
-    /// Reads the recipe, opens its data and the geocells of the working directory, which are made where absent.
+    /// Reads the recipe, opens its data and the geocells of the working directory, which are made where absent when
+    /// the run may be a `fresh` one. Of several ranks only the first reads and writes the working directory.
     ///
     /// # Errors
     /// What is wrong with the recipe, the data, the directory or the device.
-    pub fn open(recipe: &Path, out: Option<&Path>, processor: Processor, threads: Option<usize>) -> Result<Self> {
-        let recipe = Recipe::load(recipe)?;
-        let out = out.map_or_else(|| Path::new("out").join(&recipe.name), Path::to_owned);
-        let device = processor.device()?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.unwrap_or(cores).max(1);
-        tch::set_num_threads(i32::try_from(threads)?);
-        std::fs::create_dir_all(&out).with_context(|| format!("cannot make the directory {}", out.display()))?;
-        let (training, validation) = dataset::open(&recipe)?;
-        Self::assemble(recipe, out, device, threads, training, validation)
+    pub fn open(
+        recipe: &Path,
+        out: Option<&Path>,
+        processor: Processor,
+        threads: Option<usize>,
+        fresh: bool,
+        ranks: &dyn Ranks,
+    ) -> Result<Self> {
+        let open = || -> Result<_> {
+            let recipe = Recipe::load(recipe)?;
+            let out = out.map_or_else(|| Path::new("out").join(&recipe.name), Path::to_owned);
+            if !fresh && !out.join(GEOCELLS).exists() {
+                bail!(
+                    "{}: no run of this recipe here; run `homing-trainer train` first, or name its --out",
+                    out.display()
+                );
+            }
+            let device = processor.device(ranks.local_rank())?;
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = threads.unwrap_or(cores).max(1);
+            tch::set_num_threads(i32::try_from(threads)?);
+            if ranks.first() {
+                std::fs::create_dir_all(&out)
+                    .with_context(|| format!("cannot make the directory {}", out.display()))?;
+            }
+            let (training, validation) = dataset::open(&recipe)?;
+            Ok((recipe, out, device, threads, training, validation))
+        };
+        let (recipe, out, device, threads, training, validation) = ranks.together(open())?;
+        Self::assemble(recipe, out, device, threads, training, validation, ranks)
     }
 
     /// A workbench on galleries of the caller's.
@@ -57,22 +79,29 @@ impl Workbench {
     /// # Errors
     /// When the geocells in `out` cannot be read or written.
     pub fn assemble(
-        recipe: Recipe,
+        mut recipe: Recipe,
         out: PathBuf,
         device: Device,
         threads: usize,
         training: Box<dyn Gallery>,
         validation: Box<dyn Gallery>,
+        ranks: &dyn Ranks,
     ) -> Result<Self> {
+        let batch = u32::try_from(ranks.count()).ok().and_then(|n| recipe.training.batch_sites.checked_mul(n));
+        let batch = batch.with_context(|| format!("training.batch_sites is too large for {} ranks", ranks.count()));
+        recipe.training.batch_sites = ranks.together(batch)?;
         let path = out.join(GEOCELLS);
-        let geocells = if path.exists() {
-            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            Geocells::decode(&bytes).with_context(|| format!("{}: delete it to make it anew", path.display()))?
-        } else {
-            let made = divide(training.samples(), &recipe.geocells)?.geocells;
-            write_whole(&path, &made.encode())?;
-            made
-        };
+        let encoded = ranks.from_first(|| {
+            if path.exists() {
+                return std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
+            }
+            let made = divide(training.samples(), &recipe.geocells)?.geocells.encode();
+            write_whole(&path, &made)?;
+            Ok(made)
+        })?;
+        let decoded = Geocells::decode(&encoded);
+        let geocells =
+            ranks.together(decoded.with_context(|| format!("{}: delete it to make it anew", path.display())))?;
         let tasks = dataset::task_list(&*training);
         Ok(Workbench { recipe, out, device, threads, training, validation, geocells, tasks })
     }
@@ -81,7 +110,10 @@ impl Workbench {
     pub fn fingerprint(&self) -> i64 {
         let r = &self.recipe;
         // Debug text of plain values: stable within a version, which is all that a checkpoint needs.
-        let text = format!("{} {:?} {:?} {:?} {:?}", r.seed, r.data, r.tower, r.training, r.tasks);
+        let mut text = format!("{} {:?} {:?} {:?} {:?}", r.seed, r.data, r.tower, r.training, r.tasks);
+        if let Some(contrastive) = &r.contrastive {
+            text += &format!(" {contrastive:?}");
+        }
         fingerprint(&[text.as_bytes(), &self.geocells.encode()])
     }
 
