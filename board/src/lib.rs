@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use homing_models::Frame;
 use homing_models::LatLon;
 pub use homing_planet as planet;
 pub use screen::Screen;
@@ -22,17 +23,6 @@ pub use screen::Screen;
 pub const CAMERA_BEARINGS_DEG: [f32; 4] = [0.0, 90.0, 180.0, 270.0];
 /// Names of the four cameras in the same order.
 pub const CAMERA_NAMES: [&str; 4] = ["front", "right", "back", "left"];
-
-/// A picture from a camera: 8-bit red, green, blue.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
-    /// Pixels in a row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// `3 * width * height` bytes, row by row from the top.
-    pub rgb: Vec<u8>,
-}
 
 /// Why a part of the board did not do its work.
 #[derive(Debug, thiserror::Error)]

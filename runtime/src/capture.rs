@@ -98,7 +98,7 @@ impl Capture {
             }
             let frame = &mut panorama.frames[i];
             match camera.grab(CAMERA_DEADLINE, frame) {
-                Ok(()) if !blank(frame) => {
+                Ok(()) if !frame.is_blank() => {
                     panorama.alive[i] = true;
                     slot.count.pictures += 1;
                     slot.next_pause = FIRST_PAUSE;
@@ -122,12 +122,6 @@ impl Capture {
     pub fn counts(&self) -> [CameraCount; MAX_VIEWS] {
         std::array::from_fn(|i| self.slots[i].count)
     }
-}
-
-/// A picture of one single value: a dead sensor, or no picture at all. The darkest night still has noise.
-pub(crate) fn blank(frame: &Frame) -> bool {
-    let right_size = frame.rgb.len() == 3 * frame.width as usize * frame.height as usize;
-    !right_size || frame.rgb.first().is_none_or(|first| frame.rgb.iter().all(|v| v == first))
 }
 
 #[cfg(test)]

@@ -5,14 +5,11 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
-};
 use homing_board::Frame;
 use homing_models::{
     MAX_VIEWS,
     bundle::{ENCODER, MANIFEST},
+    frame::SquareCutter,
     manifest::ImageInput,
 };
 use tract_onnx::prelude::{Datum, Tensor};
@@ -65,7 +62,7 @@ pub struct Encoder {
     gain: [f32; 3],
     shift: [f32; 3],
     dims: usize,
-    resizer: Resizer,
+    cutter: SquareCutter,
     square: Vec<u8>,
 }
 
@@ -93,7 +90,7 @@ impl Encoder {
             gain: std::array::from_fn(|c| 1.0 / (255.0 * input.std[c])),
             shift: std::array::from_fn(|c| -input.mean[c] / input.std[c]),
             dims,
-            resizer: Resizer::new(),
+            cutter: SquareCutter::default(),
             square: vec![0; 3 * (input.size * input.size) as usize],
         })
     }
@@ -145,7 +142,7 @@ impl Encoder {
             return Ok(());
         }
         self.warm_up(out.views)?;
-        let Encoder { plans, resizer, square, gain, shift, size, dims, .. } = self;
+        let Encoder { plans, cutter, square, gain, shift, size, dims, .. } = self;
         let Some(ready) = &mut plans[out.views - 1] else {
             return Ok(());
         };
@@ -155,7 +152,7 @@ impl Encoder {
         let numbers = view.as_slice_mut::<f32>().map_err(|e| run_error(&e))?;
         let plane = (*size * *size) as usize;
         for (frame, target) in panorama.views().zip(numbers.chunks_exact_mut(3 * plane)) {
-            centre_square(frame, resizer, *size, square).map_err(|e| run_error(&e))?;
+            cutter.cut(frame, *size, square).map_err(|e| run_error(&e))?;
             for (i, pixel) in square.chunks_exact(3).enumerate() {
                 for c in 0..3 {
                     target[c * plane + i] = f32::from(pixel[c]) * gain[c] + shift[c];
@@ -181,23 +178,6 @@ fn run_error(e: &impl std::fmt::Display) -> GraphError {
     GraphError::Run { file: ENCODER, cause: e.to_string() }
 }
 
-/// The largest square in the middle of a frame, resized to `size` pixels a side (bicubic, as CLIP does).
-fn centre_square(frame: &Frame, resizer: &mut Resizer, size: u32, square: &mut [u8]) -> Result<(), String> {
-    if (frame.width, frame.height) == (size, size) {
-        square.copy_from_slice(&frame.rgb);
-        return Ok(());
-    }
-    let side = f64::from(frame.width.min(frame.height));
-    let left = (f64::from(frame.width) - side) / 2.0;
-    let top = (f64::from(frame.height) - side) / 2.0;
-    let rgb = PixelType::U8x3;
-    let source = ImageRef::new(frame.width, frame.height, &frame.rgb, rgb).map_err(|e| e.to_string())?;
-    let mut target = Image::from_slice_u8(size, size, square, rgb).map_err(|e| e.to_string())?;
-    let bicubic = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    let options = bicubic.crop(left, top, side, side);
-    resizer.resize(&source, &mut target, &options).map_err(|e| e.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,21 +186,6 @@ mod tests {
     fn frame(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Frame {
         let rgb = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y)).collect();
         Frame { width, height, rgb }
-    }
-
-    #[test]
-    fn the_middle_square_is_what_counts() {
-        // Red margins left and right of a green square.
-        let wide = frame(64, 32, |x, _| if (16..48).contains(&x) { [0, 200, 0] } else { [255, 0, 0] });
-        let tall = frame(20, 60, |_, y| if (20..40).contains(&y) { [0, 200, 0] } else { [255, 0, 0] });
-        for picture in [wide, tall] {
-            let mut square = vec![0; 3 * 16 * 16];
-            centre_square(&picture, &mut Resizer::new(), 16, &mut square).unwrap();
-            let inner = square.chunks_exact(3).enumerate().filter(|(i, _)| (3..13).contains(&(i % 16)));
-            for (i, p) in inner.filter(|(i, _)| (3..13).contains(&(i / 16))) {
-                assert!(p[0] < 12 && (190..=210).contains(&p[1]), "{p:?} at {i}");
-            }
-        }
     }
 
     #[test]

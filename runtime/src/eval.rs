@@ -1,11 +1,6 @@
 //! Eval: the columns of the poster's Tables 1 and 2, measured through the path that runs on the device.
 
-mod rows;
-
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{path::Path, time::SystemTime};
 
 use homing_board::{
     CAMERA_BEARINGS_DEG, Frame,
@@ -14,18 +9,16 @@ use homing_board::{
 use homing_models::{
     LatLon, TaskList,
     figures::{Evaluation, Outcome, Tally, TaskOutcome},
-    tasks::season_of_month,
+    pictures::{self, PictureError},
+    sites::{Labels, SitesError, read_sites},
 };
 use rayon::prelude::*;
-
-use rows::{Labels, QUANTITIES, Row};
 
 use crate::{
     GraphError, Model,
     capture::Panorama,
     encode::Embeddings,
     locate::{Estimate, TaskValue},
-    pictures::{self, PictureError},
 };
 
 /// Why an evaluation could not be made.
@@ -37,33 +30,9 @@ pub enum EvalError {
     /// A picture of the data set cannot be used.
     #[error(transparent)]
     Picture(#[from] PictureError),
-    /// The data set cannot be read.
-    #[error("cannot read {}: {source}; name a file of JSON lines", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The data set has no line.
-    #[error(
-        "{} has no line; need {{\"images\":[\"front.jpg\"],\"lat\":48.1,\"lon\":11.6}} for each place",
-        .0.display()
-    )]
-    NoLine(PathBuf),
-    /// A line of it is wrong.
-    #[error(
-        "{}: line {line}: {cause}; need {{\"images\":[\"front.jpg\"],\"lat\":48.1,\"lon\":11.6}}",
-        path.display()
-    )]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        cause: String,
-    },
+    /// The data set cannot be used.
+    #[error(transparent)]
+    Sites(#[from] SitesError),
 }
 
 /// What is true at a site.
@@ -188,53 +157,33 @@ pub fn on_planet(
 /// # Errors
 /// When there is no line, a line or a picture cannot be used, or a graph fails.
 pub fn on_dataset(model: &Model, file: &Path, mut done: impl FnMut()) -> Result<Evaluation, EvalError> {
-    let text =
-        std::fs::read_to_string(file).map_err(|source| EvalError::Unreadable { path: file.to_owned(), source })?;
+    let planet = Planet::get();
+    let sites = read_sites(file, |iso| planet.countries().iter().any(|c| c.iso == iso))?;
     let mut model = model.clone();
     let mut tallies = Tallies::default();
     let mut embeddings = Embeddings::default();
-    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let wrong = |cause: String| EvalError::Line { path: file.to_owned(), line: i + 1, cause };
-        let row = Row::parse(line).map_err(wrong)?;
-        let frames = row.paths(file).map(|p| pictures::read(&p)).collect::<Result<Vec<_>, _>>()?;
+    for site in sites {
+        let frames = site.images.iter().map(|p| pictures::read(p)).collect::<Result<Vec<_>, _>>()?;
         let panorama = Panorama::of(SystemTime::UNIX_EPOCH, frames);
         if let Some(answers) = answer(&mut model, &panorama, &mut embeddings)? {
-            let country = row.country.or_else(|| country_of(row.position));
-            tallies.push(&model.card.tasks, &answers, &Truth { position: row.position, country, labels: row.labels });
+            let country = site.country.or_else(|| country_of(site.position));
+            let truth = Truth { position: site.position, country, labels: site.labels };
+            tallies.push(&model.card.tasks, &answers, &truth);
         }
         done();
-    }
-    // Figures of nothing would be invented.
-    if tallies.full.is_empty() {
-        return Err(EvalError::NoLine(file.to_owned()));
     }
     let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(tallies.evaluation(tallies.full.len(), &name, &model))
 }
 
-/// The outcome of each task that the labels know, and of the season, which follows from the month.
+/// The outcome of each task that the labels know.
 fn task_outcomes<'t>(tasks: &'t TaskList, estimate: &Estimate, labels: &Labels) -> Vec<(&'t str, TaskOutcome)> {
-    let quantity = |name: &str| QUANTITIES.iter().position(|q| *q == name).and_then(|i| labels.quantities[i]);
-    let mut outcomes = Vec::new();
-    let mut values = estimate.tasks.iter();
-    for (task, value) in tasks.regressions.iter().zip(&mut values) {
-        if let (Some(truth), TaskValue::Quantity(v)) = (quantity(&task.name), value) {
-            outcomes.push((task.name.as_str(), TaskOutcome::Error((v - f64::from(truth)).abs())));
+    let (mut quantities, mut classes) = (Vec::new(), Vec::new());
+    for value in &estimate.tasks {
+        match *value {
+            TaskValue::Quantity(value) => quantities.push(value),
+            TaskValue::Class(class) => classes.push(class),
         }
     }
-    for (task, value) in tasks.classifications.iter().zip(values) {
-        let TaskValue::Class(class) = *value else {
-            continue;
-        };
-        match (task.name.as_str(), labels.koeppen, labels.month) {
-            ("koeppen", Some(zone), _) => outcomes.push(("koeppen", TaskOutcome::Hit(class == zone))),
-            ("month", _, Some(month)) => {
-                outcomes.push(("month", TaskOutcome::Hit(class == month)));
-                let season = season_of_month(class) == season_of_month(month);
-                outcomes.push(("season", TaskOutcome::Hit(season)));
-            }
-            _ => {}
-        }
-    }
-    outcomes
+    labels.outcomes(tasks, |i| quantities[i], |i| classes[i])
 }

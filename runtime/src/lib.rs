@@ -15,7 +15,6 @@ pub mod config;
 pub mod encode;
 pub mod eval;
 mod graph;
-mod jpeg;
 pub mod locate;
 pub mod pictures;
 pub mod report;

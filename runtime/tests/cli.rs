@@ -265,7 +265,7 @@ fn an_evaluation_has_the_public_columns() {
     std::fs::write(place.path().join("empty.jsonl"), "\n \n").unwrap();
     fails(&place.homing(&["eval", "--dataset", "empty.jsonl"]), &["empty.jsonl has no line", "images"]);
     std::fs::write(place.path().join("set.jsonl"), rows.replace("FR", "XX")).unwrap();
-    fails(&place.homing(&["eval", "--dataset", "set.jsonl"]), &["set.jsonl: line 1: country \"XX\" does not exist"]);
+    fails(&place.homing(&["eval", "--dataset", "set.jsonl"]), &["set.jsonl line 1: country \"XX\" does not exist"]);
     std::fs::write(place.path().join("set.jsonl"), "\n{\"images\":[],\"lat\":0,\"lon\":0}\n").unwrap();
     fails(&place.homing(&["eval", "--dataset", "set.jsonl"]), &["set.jsonl", "line 2", "0 images"]);
 }

@@ -90,10 +90,10 @@ impl<'g> ViewLabels<'g> {
             town: named(&labels.town),
             region: named(&labels.admin1),
             country: country.map(|c| c.name.as_str()),
-            climate: labels.aux.koeppen.and_then(|zone| CLIMATES.get(usize::from(zone)).copied()),
+            climate: labels.labels.koeppen.and_then(|zone| CLIMATES.get(zone).copied()),
             left: country.map(|c| c.facts.left),
             direction: view_deg.map(direction),
-            month: gallery.month(sample, variant).and_then(|month| MONTHS.get(usize::from(month)).copied()),
+            month: gallery.month(sample, variant).and_then(|month| MONTHS.get(month).copied()),
         }
     }
 

@@ -92,7 +92,7 @@ mod tests {
     use homing_models::Prototypes;
 
     use super::*;
-    use crate::dataset::AuxValues;
+    use homing_models::sites::Labels;
 
     fn sample(lat: f64, lon: f64, town: &str) -> Sample {
         Sample {
@@ -101,7 +101,7 @@ mod tests {
             admin1: String::new(),
             admin2: String::new(),
             town: town.to_owned(),
-            aux: AuxValues::default(),
+            labels: Labels::default(),
         }
     }
 

@@ -7,11 +7,12 @@ mod files;
 mod planet;
 mod selection;
 
-use std::path::PathBuf;
-
 use homing_models::LatLon;
+use homing_models::frame::FrameError;
+use homing_models::pictures::PictureError;
+use homing_models::sites::{KOEPPEN, Labels, QUANTITIES, Quantity};
 use homing_models::tasks::{Classification, Regression, TaskList};
-use homing_planet::{Koeppen, Split};
+use homing_planet::Split;
 
 pub use files::FileGallery;
 pub use planet::PlanetGallery;
@@ -32,28 +33,8 @@ pub struct Sample {
     pub admin2: String,
     /// The town it belongs to.
     pub town: String,
-    /// Labels of the auxiliary tasks.
-    pub aux: AuxValues,
-}
-
-/// The quantities of the regression tasks: name, unit, whether the logarithm is taken, what is added before it.
-pub const REGRESSIONS: [(&str, &str, bool, f64); 6] = [
-    // 500 m lifts the shore of the Dead Sea above zero.
-    ("elevation_m", "m", true, 500.0),
-    ("population_km2", "1/km2", true, 1.0),
-    ("temperature_c", "deg C", false, 0.0),
-    ("temperature_range_c", "deg C", false, 0.0),
-    ("precipitation_mm_day", "mm/day", true, 0.5),
-    ("precipitation_range_mm_day", "mm/day", true, 0.5),
-];
-
-/// Labels of the auxiliary tasks, `None` where unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct AuxValues {
-    /// In the order and the units of [`REGRESSIONS`].
-    pub regressions: [Option<f32>; REGRESSIONS.len()],
-    /// Index of the Koeppen zone in `Koeppen::CODES`.
-    pub koeppen: Option<u8>,
+    /// Labels of the auxiliary tasks; the month is that of variant 0.
+    pub labels: Labels,
 }
 
 /// What a picture shows beside the place, in words for captions.
@@ -71,13 +52,11 @@ pub struct Scenery {
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
     /// The file cannot be read or is no picture.
-    #[error("{path}: {source}; expected a JPEG or PNG picture")]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder said.
-        source: image::ImageError,
-    },
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// No square can be cut out of a picture.
+    #[error(transparent)]
+    Square(#[from] FrameError),
     /// The sample has fewer views.
     #[error("sample {sample} has {views} views; view {asked} was asked for")]
     NoSuchView {
@@ -99,7 +78,7 @@ pub trait Gallery: Sync {
     fn views(&self, sample: usize) -> usize;
 
     /// Month of the picture, 0 (January) to 11.
-    fn month(&self, sample: usize, variant: u64) -> Option<u8>;
+    fn month(&self, sample: usize, variant: u64) -> Option<usize>;
 
     /// Where the first view looks, 0..360 degrees clockwise from north.
     fn heading_deg(&self, sample: usize) -> Option<f64>;
@@ -156,20 +135,20 @@ pub fn open(recipe: &Recipe) -> anyhow::Result<(Box<dyn Gallery>, Box<dyn Galler
 /// when any sample has them.
 pub fn task_list(gallery: &dyn Gallery) -> TaskList {
     let samples = gallery.samples();
-    let fit = |(i, &(name, unit, log, offset)): (usize, &(&str, &str, bool, f64))| {
-        let values = samples.iter().filter_map(move |s| s.aux.regressions[i]).map(f64::from);
-        values.clone().next().is_some().then(|| Regression::fit(name, unit, log, offset, values))
+    let fit = |(i, q): (usize, &Quantity)| {
+        let values = samples.iter().filter_map(move |s| s.labels.quantities[i]).map(f64::from);
+        values.clone().next().is_some().then(|| Regression::fit(q.name, q.unit, q.log, q.offset, values))
     };
     let mut classifications = Vec::new();
-    if samples.iter().any(|s| s.aux.koeppen.is_some()) {
-        let classes = Koeppen::CODES.iter().map(|&c| c.to_owned()).collect();
+    if samples.iter().any(|s| s.labels.koeppen.is_some()) {
+        let classes = KOEPPEN.iter().map(|&c| c.to_owned()).collect();
         classifications.push(Classification { name: "koeppen".to_owned(), classes });
     }
     if (0..samples.len()).any(|i| gallery.month(i, 0).is_some()) {
         let classes = MONTHS.iter().map(|&m| m.to_owned()).collect();
         classifications.push(Classification { name: "month".to_owned(), classes });
     }
-    TaskList { regressions: REGRESSIONS.iter().enumerate().filter_map(fit).collect(), classifications }
+    TaskList { regressions: QUANTITIES.iter().enumerate().filter_map(fit).collect(), classifications }
 }
 
 /// Names of the months.
@@ -190,6 +169,5 @@ pub const MONTHS: [&str; 12] = [
 
 /// What a task of `list` should answer for a sample: the standardised value, `None` where unknown.
 pub fn regression_target(task: &Regression, sample: &Sample) -> Option<f32> {
-    let i = REGRESSIONS.iter().position(|(name, ..)| *name == task.name)?;
-    sample.aux.regressions[i].map(|v| task.encode(f64::from(v)) as f32)
+    sample.labels.quantity(&task.name).map(|v| task.encode(f64::from(v)) as f32)
 }

@@ -1,6 +1,7 @@
 //! A contact sheet of the simulated planet: panoramas from around the world with what they show written below.
 
 use homing_models::LatLon;
+use homing_models::sites::KOEPPEN;
 use homing_planet::Planet;
 use image::{Rgb, RgbImage, imageops};
 
@@ -16,7 +17,7 @@ const GROUND: Rgb<u8> = Rgb([24, 24, 24]);
 /// in kilometres and, a little, in climate.
 pub fn spread_out(gallery: &PlanetGallery, count: usize) -> Vec<usize> {
     let samples = gallery.samples();
-    let zone = |i: usize| samples[i].aux.koeppen;
+    let zone = |i: usize| samples[i].labels.koeppen;
     let distance = |a: usize, b: usize| {
         let km = samples[a].position.distance_km(samples[b].position);
         let same_zone = zone(a) == zone(b);
@@ -70,10 +71,10 @@ pub fn contact_sheet(
 /// Two lines: the place, and what the light, the season and the climate should look like.
 fn caption(gallery: &PlanetGallery, sample: usize) -> [String; 2] {
     let planet = Planet::get();
-    let (site, labels) = (&gallery.sites()[sample], &gallery.samples()[sample]);
+    let (site, sample) = (&gallery.sites()[sample], &gallery.samples()[sample]);
     let country = planet.country_at(site.position).map_or("", |id| planet.country(id).name.as_str());
     let side = planet.country_at(site.position).is_some_and(|id| planet.country(id).facts.left);
-    let koeppen = labels.aux.koeppen.map_or("", |k| homing_planet::Koeppen::CODES[usize::from(k)]);
+    let koeppen = sample.labels.koeppen.map_or("", |zone| KOEPPEN[zone]);
     let (hour, minute) = (site.moment.hour as u32, (site.moment.hour.fract() * 60.0) as u32);
     let month = &MONTHS[site.moment.month()][..3];
     let w = site.moment.weather;
@@ -85,11 +86,11 @@ fn caption(gallery: &PlanetGallery, sample: usize) -> [String; 2] {
         _ => "fair",
     };
     [
-        format!("{}, {}, {country}  {}", labels.town, labels.admin1, degrees(site.position)),
+        format!("{}, {}, {country}  {}", sample.town, sample.admin1, degrees(site.position)),
         format!(
             "{koeppen}  {month} {hour:02}:{minute:02} {weather}  {:.0} m  {:.0}/km2  heading {:.0}  {} traffic",
-            labels.aux.regressions[0].unwrap_or(0.0),
-            labels.aux.regressions[1].unwrap_or(0.0),
+            sample.labels.quantities[0].unwrap_or(0.0),
+            sample.labels.quantities[1].unwrap_or(0.0),
             site.heading_deg,
             if side { "left" } else { "right" },
         ),

@@ -1,5 +1,7 @@
 //! What is known about a site beside its position: the labels of the auxiliary heads and of captions.
 
+use homing_models::sites::Labels;
+
 use crate::climate::Koeppen;
 use crate::country::CountryId;
 use crate::{Planet, Site};
@@ -35,6 +37,20 @@ pub struct AuxLabels<'p> {
     pub left: bool,
     /// Heading of the vehicle, degrees clockwise from north.
     pub heading_deg: f64,
+}
+
+impl From<&AuxLabels<'_>> for Labels {
+    fn from(l: &AuxLabels<'_>) -> Self {
+        let quantities = [
+            l.elevation_m,
+            l.population_km2,
+            l.temperature_c,
+            l.temperature_range_c,
+            l.precipitation_mm_day,
+            l.precipitation_range_mm_day,
+        ];
+        Labels { quantities: quantities.map(Some), koeppen: Some(l.koeppen.index()), month: Some(l.month) }
+    }
 }
 
 impl Planet {

@@ -6,10 +6,7 @@ pub struct Koeppen(u8);
 
 impl Koeppen {
     /// Codes of the 30 zones in index order.
-    pub const CODES: [&'static str; 30] = [
-        "Af", "Am", "Aw", "BWh", "BWk", "BSh", "BSk", "Csa", "Csb", "Csc", "Cwa", "Cwb", "Cwc", "Cfa", "Cfb", "Cfc",
-        "Dsa", "Dsb", "Dsc", "Dsd", "Dwa", "Dwb", "Dwc", "Dwd", "Dfa", "Dfb", "Dfc", "Dfd", "ET", "EF",
-    ];
+    pub const CODES: [&'static str; 30] = homing_models::sites::KOEPPEN;
 
     /// 0..30, the order of [`Koeppen::CODES`].
     pub fn index(self) -> usize {

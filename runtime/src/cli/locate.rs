@@ -25,7 +25,7 @@ use crate::{
 pub(super) fn run(args: LocateArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let paths = pictures::named(&args.images)?;
-    let frames = paths.iter().map(|p| pictures::read(p)).collect::<Result<Vec<_>, _>>()?;
+    let frames = paths.iter().map(|p| homing_models::pictures::read(p)).collect::<Result<Vec<_>, _>>()?;
     let capture = started.elapsed();
     let mut model = load(&Config::default(), args.bundle.bundle.as_deref())?;
 

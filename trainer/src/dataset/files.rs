@@ -1,47 +1,32 @@
-//! The user's own pictures: a file with one JSON object a line.
+//! The user's own pictures: a data set as [`homing_models::sites`] describes it.
 //!
-//! ```json
-//! {"images": ["a/front.jpg", "a/right.jpg", "a/back.jpg", "a/left.jpg"], "lat": 48.8566, "lon": 2.3522,
-//!  "country": "FR", "admin1": "Ile-de-France", "admin2": "Paris", "town": "Paris", "month": 7, "koeppen": "Cfb"}
-//! ```
-//!
-//! (on one line). Needed are one to four `images` (front, right, back, left; relative to the file's folder), `lat` and
-//! `lon`. `country`, `admin1`, `admin2` and `town` are looked up in the gazetteer where absent. The names of
-//! [`REGRESSIONS`](super::REGRESSIONS), `koeppen` and `month` (1..=12) are labels for the auxiliary tasks;
-//! `heading_deg`, where the first picture looks (0..360 clockwise from north), is for captions.
+//! Names of places that a line leaves out (`country`, `admin1`, `admin2`, `town`) are looked up in the gazetteer.
 
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use homing_models::LatLon;
-use homing_models::geo::OutOfRange;
+use homing_models::frame::SquareCutter;
+use homing_models::pictures;
+use homing_models::sites::{SiteLine, SitesError, read_sites};
+use homing_planet::Planet;
 use homing_planet::hash::mix;
-use homing_planet::{Koeppen, Planet};
-use image::{DynamicImage, ImageDecoder, ImageReader, imageops::FilterType};
-use serde::Deserialize;
 
-use super::{AuxValues, Gallery, Sample, ViewError};
+use super::{Gallery, Sample, ViewError};
 
-/// A file of samples cannot be used.
+/// A data set cannot be trained on.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// The file cannot be read.
-    #[error("{path}: {source}; expected a file with one JSON object a line")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A line is no sample.
-    #[error("{path} line {line}: {message}")]
-    Line {
-        /// The file.
+    /// The file cannot be used.
+    #[error(transparent)]
+    Sites(#[from] SitesError),
+    /// A picture is not there.
+    #[error("{path} line {line}: picture {picture} does not exist; paths are relative to the file's own folder")]
+    Missing {
+        /// The data set.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What is wrong.
-        message: String,
+        /// The picture.
+        picture: PathBuf,
     },
     /// There are too few samples.
     #[error("{path}: {samples} samples are too few for a validation set of {validation}")]
@@ -55,27 +40,6 @@ pub enum FilesError {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    images: Vec<PathBuf>,
-    lat: f64,
-    lon: f64,
-    country: Option<String>,
-    admin1: Option<String>,
-    admin2: Option<String>,
-    town: Option<String>,
-    month: Option<u8>,
-    heading_deg: Option<f64>,
-    koeppen: Option<String>,
-    elevation_m: Option<f32>,
-    population_km2: Option<f32>,
-    temperature_c: Option<f32>,
-    temperature_range_c: Option<f32>,
-    precipitation_mm_day: Option<f32>,
-    precipitation_range_mm_day: Option<f32>,
-}
-
 /// Samples of the user's files; pictures are read when asked for.
 #[derive(Debug)]
 pub struct FileGallery {
@@ -87,7 +51,6 @@ pub struct FileGallery {
 #[derive(Clone, Debug)]
 struct Pictures {
     images: Vec<PathBuf>,
-    month: Option<u8>,
     heading_deg: Option<f64>,
 }
 
@@ -97,20 +60,15 @@ impl FileGallery {
     /// # Errors
     /// Names the line.
     pub fn open(path: &Path) -> Result<Self, FilesError> {
-        let read = |source| FilesError::Read { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(read)?;
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let planet = Planet::get();
+        let sites = read_sites(path, |iso| planet.countries().iter().any(|c| c.iso == iso))?;
         let mut gallery = FileGallery { path: path.to_owned(), samples: Vec::new(), pictures: Vec::new() };
-        for (i, text) in std::io::BufReader::new(file).lines().enumerate() {
-            let text = text.map_err(read)?;
-            if text.trim().is_empty() {
-                continue;
+        for site in sites {
+            if let Some(missing) = site.images.iter().find(|image| !image.is_file()) {
+                let (path, picture) = (path.to_owned(), missing.clone());
+                return Err(FilesError::Missing { path, line: site.line, picture });
             }
-            let (sample, pictures) = parse(&text, folder).map_err(|message| FilesError::Line {
-                path: path.to_owned(),
-                line: i + 1,
-                message,
-            })?;
+            let (sample, pictures) = sample_of(planet, site);
             gallery.samples.push(sample);
             gallery.pictures.push(pictures);
         }
@@ -141,67 +99,20 @@ impl FileGallery {
     }
 }
 
-fn parse(text: &str, folder: &Path) -> Result<(Sample, Pictures), String> {
-    let line: Line = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let position = LatLon::new(line.lat, line.lon).map_err(|e: OutOfRange| e.to_string())?;
-    if !(1..=homing_models::MAX_VIEWS).contains(&line.images.len()) {
-        return Err(format!("{} images; give one to four: front, right, back, left", line.images.len()));
-    }
-    let images: Vec<PathBuf> = line.images.iter().map(|image| folder.join(image)).collect();
-    if let Some(missing) = images.iter().find(|image| !image.is_file()) {
-        return Err(format!("picture {} does not exist", missing.display()));
-    }
-    let planet = Planet::get();
-    let place = planet.nearest_place(position);
-    let country = match line.country {
-        Some(code) => <[u8; 2]>::try_from(code.as_bytes())
-            .ok()
-            .filter(|iso| iso.iter().all(u8::is_ascii_uppercase))
-            .ok_or(format!("country {code:?} is no ISO 3166 code of two capital letters"))?,
-        None => planet.country(planet.country_at(position).unwrap_or(place.country)).iso,
-    };
-    let koeppen = match line.koeppen {
-        Some(code) => {
-            Some(Koeppen::from_code(&code).ok_or(format!("koeppen {code:?} is no climate zone such as Cfb"))?)
-        }
-        None => None,
-    };
-    if line.month.is_some_and(|m| !(1..=12).contains(&m)) {
-        return Err("month must be 1..=12".to_owned());
-    }
-    if let Some(heading) = line.heading_deg.filter(|heading| !(0.0..360.0).contains(heading)) {
-        return Err(format!("heading_deg is {heading}; it must be 0 or more and under 360"));
-    }
+fn sample_of(planet: &Planet, site: SiteLine) -> (Sample, Pictures) {
+    let place = planet.nearest_place(site.position);
+    let country =
+        site.country.unwrap_or_else(|| planet.country(planet.country_at(site.position).unwrap_or(place.country)).iso);
     let or_place = |given: Option<String>, known: &str| given.unwrap_or_else(|| known.to_owned());
     let sample = Sample {
-        position,
+        position: site.position,
         country,
-        admin1: or_place(line.admin1, place.admin1),
-        admin2: or_place(line.admin2, place.admin2),
-        town: or_place(line.town, place.name),
-        aux: AuxValues {
-            regressions: [
-                line.elevation_m,
-                line.population_km2,
-                line.temperature_c,
-                line.temperature_range_c,
-                line.precipitation_mm_day,
-                line.precipitation_range_mm_day,
-            ],
-            koeppen: koeppen.map(|k| k.index() as u8),
-        },
+        admin1: or_place(site.admin1, place.admin1),
+        admin2: or_place(site.admin2, place.admin2),
+        town: or_place(site.town, place.name),
+        labels: site.labels,
     };
-    Ok((sample, Pictures { images, month: line.month.map(|m| m - 1), heading_deg: line.heading_deg }))
-}
-
-/// Reads a picture, turns it upright, scales it to cover the square and cuts the middle out.
-fn read(path: &Path, size_px: usize) -> Result<Vec<u8>, image::ImageError> {
-    let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
-    let side = size_px as u32;
-    Ok(picture.resize_to_fill(side, side, FilterType::Triangle).into_rgb8().into_raw())
+    (sample, Pictures { images: site.images, heading_deg: site.heading_deg })
 }
 
 impl Gallery for FileGallery {
@@ -213,8 +124,8 @@ impl Gallery for FileGallery {
         self.pictures[sample].images.len()
     }
 
-    fn month(&self, sample: usize, _: u64) -> Option<u8> {
-        self.pictures[sample].month
+    fn month(&self, sample: usize, _: u64) -> Option<usize> {
+        self.samples[sample].labels.month
     }
 
     fn heading_deg(&self, sample: usize) -> Option<f64> {
@@ -236,9 +147,7 @@ impl Gallery for FileGallery {
     ) -> Result<(), ViewError> {
         let images = &self.pictures[sample].images;
         let path = images.get(bearing).ok_or(ViewError::NoSuchView { sample, views: images.len(), asked: bearing })?;
-        let rgb = read(path, size_px).map_err(|source| ViewError::Picture { path: path.clone(), source })?;
-        out.copy_from_slice(&rgb);
-        Ok(())
+        Ok(SquareCutter::default().cut(&pictures::read(path)?, size_px as u32, out)?)
     }
 }
 
@@ -269,15 +178,15 @@ mod tests {
         let g = gallery(
             "{\"images\":[\"a.png\",\"a.png\"],\"lat\":48.8566,\"lon\":2.3522,\"month\":7,\"koeppen\":\"Cfb\",\
              \"heading_deg\":359.5}\n\n\
-             {\"images\":[\"a.png\"],\"lat\":0,\"lon\":0,\"country\":\"XX\",\"town\":\"Null\",\"elevation_m\":1.5}\n",
+             {\"images\":[\"a.png\"],\"lat\":0,\"lon\":0,\"country\":\"GH\",\"town\":\"Null\",\"elevation_m\":1.5}\n",
         )
         .unwrap();
         assert_eq!((g.views(0), g.views(1), g.month(0, 9), g.month(1, 0)), (2, 1, Some(6), None));
         assert_eq!((g.heading_deg(0), g.heading_deg(1)), (Some(359.5), None));
         assert_eq!(g.samples()[0].country, *b"FR");
         assert!(g.samples()[0].town.contains("Paris"), "{}", g.samples()[0].town);
-        assert_eq!((g.samples()[1].country, g.samples()[1].town.as_str()), (*b"XX", "Null"));
-        assert_eq!(g.samples()[1].aux.regressions[0], Some(1.5));
+        assert_eq!((g.samples()[1].country, g.samples()[1].town.as_str()), (*b"GH", "Null"));
+        assert_eq!(g.samples()[1].labels.quantities[0], Some(1.5));
     }
 
     #[test]
@@ -286,11 +195,7 @@ mod tests {
         for (bad, expected) in [
             ("{\"images\":[\"a.png\"],\"lat\":91,\"lon\":2}", "latitude 91"),
             ("{\"images\":[\"b.png\"],\"lat\":1,\"lon\":2}", "does not exist"),
-            ("{\"images\":[],\"lat\":1,\"lon\":2}", "one to four"),
-            ("{\"images\":[\"a.png\"],\"lat\":1}", "missing field `lon`"),
-            ("{\"images\":[\"a.png\"],\"lat\":1,\"lon\":2,\"country\":\"fr\"}", "two capital letters"),
-            ("{\"images\":[\"a.png\"],\"lat\":1,\"lon\":2,\"month\":13}", "1..=12"),
-            ("{\"images\":[\"a.png\"],\"lat\":1,\"lon\":2,\"heading_deg\":360}", "heading_deg is 360"),
+            ("{\"images\":[\"a.png\"],\"lat\":1,\"lon\":2,\"country\":\"XX\"}", "country \"XX\" does not exist"),
             ("nonsense", "expected"),
         ] {
             let error = gallery(&format!("{good}{bad}\n")).unwrap_err().to_string();

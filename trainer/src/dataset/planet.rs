@@ -1,13 +1,14 @@
 //! A gallery drawn from the simulated planet.
 
 use homing_models::LatLon;
+use homing_models::sites::Labels;
 use homing_planet::camera::Camera;
 use homing_planet::hash::{Rng, fold};
 use homing_planet::moment::Moment;
 use homing_planet::{Planet, Site, Split};
 use rayon::prelude::*;
 
-use super::{AuxValues, Gallery, Sample, Scenery, ViewError};
+use super::{Gallery, Sample, Scenery, ViewError};
 
 /// Sites of one split of the planet; pictures are rendered when asked for.
 pub struct PlanetGallery {
@@ -48,18 +49,7 @@ fn sample_of(planet: &Planet, site: &Site) -> Sample {
         admin1: labels.admin1.to_owned(),
         admin2: labels.admin2.to_owned(),
         town: labels.town.to_owned(),
-        aux: AuxValues {
-            regressions: [
-                labels.elevation_m,
-                labels.population_km2,
-                labels.temperature_c,
-                labels.temperature_range_c,
-                labels.precipitation_mm_day,
-                labels.precipitation_range_mm_day,
-            ]
-            .map(Some),
-            koeppen: Some(labels.koeppen.index() as u8),
-        },
+        labels: Labels::from(&labels),
     }
 }
 
@@ -89,8 +79,8 @@ impl Gallery for PlanetGallery {
         homing_models::MAX_VIEWS
     }
 
-    fn month(&self, sample: usize, variant: u64) -> Option<u8> {
-        Some(self.moment(sample, variant).month() as u8)
+    fn month(&self, sample: usize, variant: u64) -> Option<usize> {
+        Some(self.moment(sample, variant).month())
     }
 
     fn heading_deg(&self, sample: usize) -> Option<f64> {
@@ -169,7 +159,7 @@ mod tests {
         }
         gallery.view_into(1, 1, 3, size, &mut one).unwrap();
         assert_ne!(one, four[3 * one.len()..]);
-        assert_eq!(gallery.month(1, 0), Some(gallery.sites()[1].moment.month() as u8));
+        assert_eq!(gallery.month(1, 0), Some(gallery.sites()[1].moment.month()));
         assert!(gallery.view_into(1, 0, 4, size, &mut one).is_err());
     }
 
@@ -179,7 +169,7 @@ mod tests {
         for sample in gallery.samples() {
             let at = Planet::get().country_at(sample.position).unwrap();
             assert_eq!(Planet::get().country(at).iso, sample.country);
-            assert!(sample.aux.regressions.iter().all(|v| v.is_some_and(f32::is_finite)));
+            assert!(sample.labels.quantities.iter().all(|v| v.is_some_and(f32::is_finite)));
         }
         let tasks = super::super::task_list(&gallery);
         assert_eq!(tasks.fault(), None);

@@ -28,7 +28,7 @@ impl Gallery for Selection<'_> {
         self.gallery.views(self.chosen[sample])
     }
 
-    fn month(&self, sample: usize, variant: u64) -> Option<u8> {
+    fn month(&self, sample: usize, variant: u64) -> Option<usize> {
         self.gallery.month(self.chosen[sample], variant)
     }
 

@@ -1,10 +1,10 @@
 //! Properties of whole divisions.
 
 use homing_models::LatLon;
+use homing_models::sites::Labels;
 use homing_planet::hash::Rng;
 
 use super::*;
-use crate::dataset::AuxValues;
 
 fn recipe() -> GeocellRecipe {
     GeocellRecipe { min: 30, max: 60, rounds: vec![(8, 0.05), (10, 0.025), (15, 0.015)], rectangles: None }
@@ -12,7 +12,7 @@ fn recipe() -> GeocellRecipe {
 
 fn sample(position: LatLon, country: &[u8; 2], admin1: &str, admin2: &str, town: &str) -> Sample {
     let [admin1, admin2, town] = [admin1, admin2, town].map(str::to_owned);
-    Sample { position, country: *country, admin1, admin2, town, aux: AuxValues::default() }
+    Sample { position, country: *country, admin1, admin2, town, labels: Labels::default() }
 }
 
 /// `n` samples within `km` of a centre.

@@ -16,7 +16,7 @@ use crate::encoder_graph::{Precision, encoder_graph, heads_graph};
 use crate::onnx::to_bytes;
 
 use super::batch::views_per_step;
-use super::evaluate::Judge;
+use super::evaluate::{Judge, Refinement};
 use super::heads::outputs;
 use super::network::{IMAGE_MEAN, IMAGE_STD, Network};
 use super::predictor::{Exported, Predictor};
@@ -68,10 +68,8 @@ pub fn figures(
 ) -> Result<BTreeMap<String, Evaluation>> {
     let judge = Judge {
         geocells: &bench.geocells,
-        prototypes,
-        params: &calibration.refine,
-        radius: &calibration.radius,
         tasks: &bench.tasks,
+        refinement: Some(Refinement { prototypes, params: &calibration.refine, radius: &calibration.radius }),
     };
     let side = bench.recipe.tower.image_px as usize;
     let evaluate =

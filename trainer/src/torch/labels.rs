@@ -29,7 +29,7 @@ impl<'a> Labels<'a> {
             tasks,
             positions: samples.iter().map(|s| s.position).collect(),
             regressions: samples.iter().flat_map(encoded).collect(),
-            koeppen: samples.iter().map(|s: &Sample| s.aux.koeppen.map_or(NO_CLASS, i64::from)).collect(),
+            koeppen: samples.iter().map(|s: &Sample| s.labels.koeppen.map_or(NO_CLASS, |zone| zone as i64)).collect(),
         }
     }
 
@@ -57,7 +57,7 @@ impl<'a> Labels<'a> {
             sites.iter().flat_map(|&(s, _)| &self.regressions[s * widths.0..][..widths.0]).copied().collect();
         let class = |task: &Classification, (site, variant): (usize, u64)| match task.name.as_str() {
             "koeppen" => self.koeppen[site],
-            "month" => gallery.month(site, variant).map_or(NO_CLASS, i64::from),
+            "month" => gallery.month(site, variant).map_or(NO_CLASS, |month| month as i64),
             _ => NO_CLASS,
         };
         let chosen: Vec<i64> =

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use homing_models::LatLon;
+use homing_models::sites::{Labels, QUANTITIES};
 use homing_planet::hash::{Rng, fold};
 use tch::{Device, Kind, Tensor};
 
@@ -14,7 +15,7 @@ use super::prototypes::{Calibration, prototypes};
 use super::ranks::Alone;
 use super::train::{train, trained};
 use super::workbench::Workbench;
-use crate::dataset::{AuxValues, Gallery, REGRESSIONS, Sample, ViewError};
+use crate::dataset::{Gallery, Sample, ViewError};
 use crate::encoder_graph::Precision;
 use crate::recipe::{Recipe, Smoothing, StemLayer, Trainable};
 
@@ -37,9 +38,10 @@ impl ColouredNoise {
                 admin1: format!("region {town}"),
                 admin2: String::new(),
                 town: format!("town {town}"),
-                aux: AuxValues {
-                    regressions: [Some(at.lat() as f32 + 60.0); REGRESSIONS.len()],
-                    koeppen: Some(town as u8),
+                labels: Labels {
+                    quantities: [Some(at.lat() as f32 + 60.0); QUANTITIES.len()],
+                    koeppen: Some(town),
+                    month: None,
                 },
             }
         });
@@ -56,8 +58,8 @@ impl Gallery for ColouredNoise {
         if sample.is_multiple_of(7) { 3 } else { 4 }
     }
 
-    fn month(&self, sample: usize, variant: u64) -> Option<u8> {
-        (!sample.is_multiple_of(3)).then_some(((sample as u64 + variant) % 12) as u8)
+    fn month(&self, sample: usize, variant: u64) -> Option<usize> {
+        (!sample.is_multiple_of(3)).then_some((sample + variant as usize) % 12)
     }
 
     fn heading_deg(&self, _: usize) -> Option<f64> {
