@@ -10,7 +10,7 @@ use crate::commands;
 #[cfg_attr(
     not(feature = "torch"),
     command(
-        after_help = "This build has no libtorch: `train`, `prototypes`, `export` and `eval` need --features torch."
+        after_help = "This build has no libtorch: `pretrain`, `train`, `prototypes`, `export`, `eval`, `ablate` and `planet probe` need --features torch."
     )
 )]
 pub struct Arguments {
@@ -37,6 +37,10 @@ enum Command {
     /// Measure a finished run, in floats and as a device would run it
     #[cfg(feature = "torch")]
     Eval(commands::eval::Arguments),
+    /// Measure what each contribution of the method is worth: eight rows, each trained. Goes on where an earlier run
+    /// stopped
+    #[cfg(feature = "torch")]
+    Ablate(commands::ablate::Arguments),
     /// Look at the simulated planet
     #[command(subcommand)]
     Planet(PlanetCommand),
@@ -68,6 +72,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Export(arguments) => commands::export::run(arguments),
         #[cfg(feature = "torch")]
         Command::Eval(arguments) => commands::eval::run(arguments),
+        #[cfg(feature = "torch")]
+        Command::Ablate(arguments) => commands::ablate::run(arguments),
         Command::Planet(PlanetCommand::Sheet(arguments)) => commands::sheet::run(arguments),
         #[cfg(feature = "torch")]
         Command::Planet(PlanetCommand::Probe(arguments)) => commands::probe::run(arguments),

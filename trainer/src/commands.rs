@@ -1,6 +1,8 @@
 //! The commands of `homing-trainer`, one file each.
 
 #[cfg(feature = "torch")]
+pub mod ablate;
+#[cfg(feature = "torch")]
 pub mod eval;
 #[cfg(feature = "torch")]
 pub mod export;

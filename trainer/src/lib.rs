@@ -6,6 +6,7 @@
 // `deny` by the workspace; one file of `torch` needs to load a library.
 #![deny(unsafe_code)]
 
+pub mod ablation;
 mod canvas;
 pub mod captions;
 pub mod card;

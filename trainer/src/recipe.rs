@@ -101,6 +101,10 @@ pub struct Training {
     /// Which weights are trained.
     #[serde(default)]
     pub trainable: Trainable,
+    /// In so many of the last steps products are rounded as the int8 graphs round them, so that the weights learn to
+    /// live with it; 0 quantises afterwards only.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub int8_steps: u32,
     /// Decay of the running average of the weights, which is what gets exported; 0 for none.
     pub average_decay: f64,
     /// How many views of a site one training example has.
@@ -183,6 +187,10 @@ pub struct PrototypeRecipe {
 
 fn one() -> u32 {
     1
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// Candidates among which validation chooses.
@@ -313,7 +321,7 @@ impl Recipe {
         let sites_valid = !matches!(self.data, Data::Planet { sites: 0, .. });
         let rounds_valid = g.rounds.iter().all(|&(min_samples, xi)| min_samples >= 2 && unit(xi));
         let r = &self.refine;
-        let checks: [(bool, &'static str, &str); 26] = [
+        let checks: [(bool, &'static str, &str); 27] = [
             (is_name(&self.name), "name", "use letters, digits, - and _"),
             (is_name(&self.export.name), "export.name", "use letters, digits, - and _"),
             (!self.export.licence.is_empty(), "export.licence", "must not be empty"),
@@ -327,6 +335,7 @@ impl Recipe {
             (positive(t.lr), "training.lr", "must be above 0"),
             (t.weight_decay >= 0.0 && t.weight_decay.is_finite(), "training.weight_decay", "must be 0 or more"),
             (t.warmup_steps <= t.steps, "training.warmup_steps", "must not exceed training.steps"),
+            (t.int8_steps <= t.steps, "training.int8_steps", "must not exceed training.steps"),
             (positive(t.clip_norm), "training.clip_norm", "must be above 0"),
             (positive(t.tau_km), "training.tau_km", "must be above 0"),
             ((0.0..1.0).contains(&t.average_decay), "training.average_decay", "must be 0 or more and under 1"),

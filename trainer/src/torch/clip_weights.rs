@@ -19,6 +19,8 @@ const MODEL: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// The variable whose length depends on the size of the image.
 const POSITIONS: &str = "vision_model.embeddings.position_embedding.weight";
+/// A variable of the text tower, which files with the vision tower alone do not have.
+const TEXT: &str = "text_model.embeddings.token_embedding.weight";
 
 /// Weights cannot be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +145,19 @@ pub fn load_clip(variables: &nn::VarStore, tower: &Tower, text: &TextTower, path
     model.load(variables.variables().into_iter(), tower)
 }
 
+/// Loads what a file or folder has of a [`Clip`](super::clip::Clip): both towers and what joins them, or the vision
+/// tower where there is no other.
+///
+/// # Errors
+/// As [`load_vision`].
+pub fn load_known(variables: &nn::VarStore, tower: &Tower, text: &TextTower, path: &Path) -> Result<(), WeightsError> {
+    if Model::open(path)?.has(TEXT)? {
+        load_clip(variables, tower, text, path)
+    } else {
+        load_vision(variables, tower, path)
+    }
+}
+
 /// Where the tensors of a model are.
 struct Model {
     /// The file or index, for messages.
@@ -170,6 +185,13 @@ impl Model {
         };
         let shards = if path.extension().is_some_and(|e| e == "json") { Some(read_index(&path)?) } else { None };
         Ok(Model { path, folder, shards })
+    }
+
+    fn has(&self, name: &str) -> Result<bool, WeightsError> {
+        match &self.shards {
+            None => Ok(TensorFile::open(&self.path)?.entries().contains_key(name)),
+            Some(shards) => Ok(shards.contains_key(name)),
+        }
     }
 
     /// Fills the variables, one file after the other.

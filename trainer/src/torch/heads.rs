@@ -3,6 +3,7 @@
 use homing_models::tasks::TaskList;
 use tch::{Tensor, nn, nn::Init};
 
+use super::rounding;
 use crate::encoder_graph::Head;
 
 /// Name of the geocells' output.
@@ -12,6 +13,8 @@ pub const CELLS: &str = "cells";
 #[derive(Debug)]
 pub struct Heads {
     layers: Vec<(Head, Tensor, Tensor)>,
+    /// Whether products are rounded as the int8 graph rounds them.
+    rounded: bool,
 }
 
 impl Heads {
@@ -25,12 +28,22 @@ impl Heads {
             let bias = path.var("bias", &[outputs], Init::Const(0.0));
             (head, weight, bias)
         };
-        Heads { layers: outputs(cells, tasks).into_iter().map(layer).collect() }
+        Heads { layers: outputs(cells, tasks).into_iter().map(layer).collect(), rounded: false }
     }
 
     /// Outputs for embeddings [n, d], each [n, outputs], in the order of [`outputs`].
     pub fn forward(&self, embeddings: &Tensor) -> Vec<Tensor> {
+        if self.rounded {
+            let embeddings = rounding::input(embeddings);
+            let product = |weight| embeddings.linear(&rounding::weight(weight), None::<&Tensor>);
+            return self.layers.iter().map(|(_, weight, bias)| product(weight) + bias).collect();
+        }
         self.layers.iter().map(|(_, weight, bias)| embeddings.linear(weight, Some(bias))).collect()
+    }
+
+    /// From now on products are rounded as the int8 graph rounds them, or are not.
+    pub fn round(&mut self, rounded: bool) {
+        self.rounded = rounded;
     }
 
     /// Width d of the embeddings.

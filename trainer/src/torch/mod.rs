@@ -1,5 +1,6 @@
 //! Everything that needs libtorch: the network and its training, the prototypes' embeddings, export, evaluation.
 
+pub mod ablate;
 pub mod adamw;
 pub mod batch;
 pub mod checkpoint;
@@ -25,6 +26,7 @@ pub mod pretrain;
 pub mod probe;
 pub mod prototypes;
 pub mod ranks;
+mod rounding;
 pub mod text;
 pub mod tower;
 pub mod train;

@@ -17,7 +17,7 @@ use super::adamw::{AdamW, learning_rate};
 use super::batch::Part;
 use super::checkpoint::{self, fingerprint};
 use super::clip::Clip;
-use super::clip_weights::load_vision;
+use super::clip_weights::load_known;
 use super::contrastive::{Pairs, backward};
 use super::loader::{Batch, Loaders};
 use super::text::rows;
@@ -114,7 +114,7 @@ impl Run<'_> {
             self.step = checkpoint::restore_tensors(&path, self.fingerprint, self.tensors())?;
             eprintln!("pretraining goes on from step {} of {}", self.step, path.display());
         } else if let Some(weights) = &self.recipe.tower.weights {
-            load_vision(&self.clip.variables, &self.recipe.tower, weights)?;
+            load_known(&self.clip.variables, &self.recipe.tower, &self.contrastive.text, weights)?;
         }
         Ok(())
     }

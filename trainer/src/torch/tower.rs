@@ -46,6 +46,11 @@ impl Tower {
         }
     }
 
+    /// From now on the blocks' products are rounded as the int8 graph rounds them, or are not.
+    pub fn round(&mut self, rounded: bool) {
+        self.blocks.round(rounded);
+    }
+
     /// The name under which the variables of the last block lie.
     pub fn last_block(&self) -> String {
         format!("vision_model.encoder.layers.{}", self.blocks.len().saturating_sub(1))

@@ -165,6 +165,9 @@ impl Run<'_> {
         let (bench, ranks, step) = (self.bench, self.ranks, self.state.step);
         let (training, device) = (&bench.recipe.training, bench.device);
         let State { trained, averaged, optimiser, .. } = &mut self.state;
+        let rounded = training.steps - step <= training.int8_steps;
+        trained.tower.round(rounded);
+        trained.heads.round(rounded);
         // A stem that stays as it is keeps its statistics too.
         let whole = training.trainable == Trainable::All;
         let embeddings = trained.tower.embed(&batch.pixels(bench.recipe.tower.image_px, device), whole);

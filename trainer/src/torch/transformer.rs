@@ -4,6 +4,7 @@
 
 use tch::{Device, Tensor, nn, nn::Init};
 
+use super::rounding;
 use crate::encoder_graph::LAYER_NORM_EPSILON;
 use crate::recipe::{self, Activation};
 
@@ -55,22 +56,32 @@ impl From<&recipe::TextTower> for Shape {
 
 /// A stack of blocks.
 #[derive(Debug)]
-pub struct Blocks(Vec<Block>);
+pub struct Blocks {
+    blocks: Vec<Block>,
+    /// Whether products are rounded as the int8 graph rounds them.
+    rounded: bool,
+}
 
 impl Blocks {
     /// Blocks with fresh weights under `layers`, each under its number.
     pub fn new(layers: &nn::Path, shape: &Shape) -> Self {
-        Blocks((0..shape.layers).map(|i| Block::new(&(layers / i), shape)).collect())
+        let blocks = (0..shape.layers).map(|i| Block::new(&(layers / i), shape)).collect();
+        Blocks { blocks, rounded: false }
     }
 
     /// Number of blocks.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.blocks.len()
+    }
+
+    /// From now on products are rounded as the int8 graph rounds them, or are not.
+    pub fn round(&mut self, rounded: bool) {
+        self.rounded = rounded;
     }
 
     /// [n, tokens, d] -> [n, tokens, d].
     pub fn forward(&self, x: Tensor) -> Tensor {
-        self.0.iter().fold(x, |x, block| block.forward(&x))
+        self.blocks.iter().fold(x, |x, block| block.forward(&x, self.rounded))
     }
 }
 
@@ -112,29 +123,35 @@ impl Block {
         }
     }
 
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let x = x + self.attention(&x.apply(&self.norm1));
-        let y = self.mlp(&x.apply(&self.norm2));
+    fn forward(&self, x: &Tensor, rounded: bool) -> Tensor {
+        let x = x + self.attention(&x.apply(&self.norm1), rounded);
+        let y = self.mlp(&x.apply(&self.norm2), rounded);
         x + y
     }
 
-    fn mlp(&self, x: &Tensor) -> Tensor {
+    fn mlp(&self, x: &Tensor, rounded: bool) -> Tensor {
         match self.activation {
+            // What is rounded must be what the graph has, and not a multiple of it.
+            Activation::QuickGelu if rounded => {
+                let inner = self.fc1.forward(x, true);
+                self.fc2.forward(&(&inner * (&inner * QUICK_GELU_SLOPE).sigmoid()), true)
+            }
             // silu(s x) / s is the quick GELU of slope s in one pass; the factors go into the small weights.
             Activation::QuickGelu => {
                 let inner = self.fc1.scaled(x, QUICK_GELU_SLOPE).silu();
                 self.fc2.unscaled_input(&inner, QUICK_GELU_SLOPE)
             }
-            Activation::Gelu => self.fc2.forward(&self.fc1.forward(x).gelu("none")),
+            Activation::Gelu => self.fc2.forward(&self.fc1.forward(x, rounded).gelu("none"), rounded),
         }
     }
 
-    fn attention(&self, x: &Tensor) -> Tensor {
+    fn attention(&self, x: &Tensor, rounded: bool) -> Tensor {
         let (n, tokens, d) = (x.size()[0], x.size()[1], x.size()[2]);
-        let split = |linear: &Linear| linear.forward(x).view([n, tokens, self.heads, d / self.heads]).transpose(1, 2);
+        let split =
+            |linear: &Linear| linear.forward(x, rounded).view([n, tokens, self.heads, d / self.heads]).transpose(1, 2);
         let (q, k, v) = (split(&self.q), split(&self.k), split(&self.v));
         let mixed = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, self.causal, None, false);
-        self.out.forward(&mixed.transpose(1, 2).reshape([n, tokens, d]))
+        self.out.forward(&mixed.transpose(1, 2).reshape([n, tokens, d]), rounded)
     }
 }
 
@@ -153,7 +170,10 @@ impl Linear {
         }
     }
 
-    fn forward(&self, x: &Tensor) -> Tensor {
+    fn forward(&self, x: &Tensor, rounded: bool) -> Tensor {
+        if rounded {
+            return product(&rounding::input(x), &rounding::weight(&self.weight), &self.bias);
+        }
         product(x, &self.weight, &self.bias)
     }
 

@@ -1,0 +1,109 @@
+//! `homing-trainer ablate RECIPE`: what each contribution is worth, row by row.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+use super::run_options::Measurement;
+use super::write_whole;
+use crate::ablation;
+use crate::recipe::{Data, Recipe};
+use crate::torch::ablate::Ablation;
+use crate::torch::device::{Processor, settle_threads};
+
+/// Set by the first Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Arguments of `ablate`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The recipe of the whole method, trainer/recipes/ablation.toml
+    recipe: PathBuf,
+    /// Working directory, with a folder for each seed [default: out/NAME]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// What computes; `cuda` without a usable device is an error
+    #[arg(long, value_enum, default_value_t)]
+    device: Processor,
+    /// Threads of the network and of the loaders [default: all cores that it may use]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// How often the whole is done, each time with the next seed: the report then has means and spreads
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
+    seeds: u8,
+    /// Where the report goes
+    #[arg(long, default_value = "models/ablation.md")]
+    report: PathBuf,
+    #[command(flatten)]
+    measurement: Measurement,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the recipe is not that of the whole method or a stage fails; an interruption says how to go on.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    settle_threads();
+    let whole = Recipe::load(&arguments.recipe)?;
+    let device = arguments.device.device(0)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.map_or(cores, usize::from);
+    tch::set_num_threads(i32::try_from(threads)?);
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    let out = arguments.out.clone().unwrap_or_else(|| Path::new("out").join(&whole.name));
+    let measured = arguments.measurement.sites_and_seed();
+    let (mut seeds, mut captions) = (Vec::new(), Vec::new());
+    for i in 0..u64::from(arguments.seeds) {
+        let mut whole = whole.clone();
+        whole.seed += i;
+        let out = out.join(format!("seed-{}", whole.seed));
+        let stop = || STOP.load(Ordering::Relaxed);
+        let (rows, found) = Ablation { whole, out, device, threads, measured, stop: &stop }.run()?;
+        seeds.push(rows);
+        if captions.is_empty() {
+            captions = found;
+        }
+    }
+    let report = ablation::report(&seeds, &captions, &preamble(arguments, &whole, device, threads));
+    write_whole(&arguments.report, report.as_bytes())?;
+    print!("{report}");
+    println!("\nwritten to {}", arguments.report.display());
+    Ok(())
+}
+
+/// What was run, on what data and hardware.
+fn preamble(arguments: &Arguments, whole: &Recipe, device: tch::Device, threads: usize) -> String {
+    let (sites, seed) = arguments.measurement.sites_and_seed();
+    let data = match &whole.data {
+        Data::Planet { sites, .. } => format!("the **simulated planet**, {sites} sites"),
+        Data::Files(path) => format!("`{}`", path.display()),
+    };
+    let mut text = format!(
+        "Written by `homing-trainer ablate {} --sites {sites} --seed {seed} --seeds {}`; do not edit. Trained on {data}, \
+         measured on {sites} other sites of each kind, in floats. Each row has what the rows above have. The base's \
+         tower was pretrained on captions that tell what is to be seen, as a stand-in for the published CLIP; the \
+         poster's figures are of Street View, another planet and another task: compare what the rows add, not the rows.\n",
+        arguments.recipe.display(),
+        arguments.seeds,
+    );
+    let t = &whole.training;
+    if let Some(c) = &whole.contrastive {
+        let _ = write!(
+            text,
+            "\nBudget: {} steps of {} views for each of the two pretrainings, {} steps of {} sites for each training; \
+             {device:?}, {threads} threads.\n",
+            c.steps, c.batch_views, t.steps, t.batch_sites
+        );
+    }
+    if arguments.seeds > 1 {
+        text += "\nMeans over the seeds, ± half of what lies between the least and the largest.\n";
+    }
+    text
+}

@@ -1,0 +1,173 @@
+//! The poster's ablation: every row trained, measured and kept, so that a second run goes on with what is missing.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use homing_models::figures::Figures;
+use homing_planet::Split;
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use crate::ablation::{self, CaptionFigures, POSTER, REFINEMENT, RowFigures};
+use crate::commands::write_whole;
+use crate::dataset::{self, Gallery, PlanetGallery};
+use crate::recipe::{Data, Recipe};
+
+use super::checkpoint::fingerprint;
+use super::evaluate::{Judge, Question, Refinement};
+use super::network::Network;
+use super::pretrain::{self, PRETRAINED};
+use super::prototypes::prototypes;
+use super::ranks::Alone;
+use super::train::{StopRequest, train};
+use super::workbench::Workbench;
+use super::zero_shot::zero_shot;
+
+/// An ablation of one recipe with one seed, in a working directory of its own.
+pub struct Ablation<'a> {
+    /// The recipe of the whole method.
+    pub whole: Recipe,
+    /// Working directory: the base's, each row's, and what was measured.
+    pub out: PathBuf,
+    /// Where the networks live.
+    pub device: Device,
+    /// Threads of the network and the loaders.
+    pub threads: usize,
+    /// Sites of each hold-out and their seed.
+    pub measured: (usize, u64),
+    /// Asked before each step whether to stop.
+    pub stop: StopRequest<'a>,
+}
+
+/// Something measured, with a number for all that it depends on.
+#[derive(Serialize, Deserialize)]
+struct Kept<T> {
+    fingerprint: i64,
+    found: T,
+}
+
+impl Ablation<'_> {
+    /// Trains and measures what is missing, and gives all rows, and what captions alone tell.
+    ///
+    /// # Errors
+    /// When the recipe is not that of the whole method, a stage fails, or `stop` says so; a second run goes on.
+    pub fn run(&self) -> Result<(Vec<RowFigures>, Vec<CaptionFigures>)> {
+        let base = self.bench(ablation::base(&self.whole)?, "base")?;
+        let given = self.whole.tower.weights.clone();
+        if given.is_none() && !base.out.join(PRETRAINED).exists() {
+            eprintln!("the base: contrastive pretraining on captions of what is to be seen");
+            pretrain::pretrain(&base, self.stop)?;
+        }
+        let weights = given.unwrap_or_else(|| base.out.join(PRETRAINED));
+        let cells = u32::try_from(base.geocells.len())?;
+        let row = |row: usize| {
+            let name = format!("row-{row}.json");
+            self.kept(&name, || {
+                eprintln!("row {row}: {}", POSTER[row].name);
+                self.row(row, &weights, cells)
+            })
+        };
+        let rows = (0..POSTER.len()).map(row).collect::<Result<Vec<_>>>()?;
+        let captions = self.kept("captions.json", || self.captions(&base, &weights, cells))?;
+        Ok((rows, captions))
+    }
+
+    fn bench(&self, recipe: Recipe, folder: &str) -> Result<Workbench> {
+        let out = self.out.join(folder);
+        std::fs::create_dir_all(&out).with_context(|| format!("cannot make the directory {}", out.display()))?;
+        let (training, validation) = dataset::open(&recipe)?;
+        Workbench::assemble(recipe, out, self.device, self.threads, training, validation, &Alone)
+    }
+
+    /// What the file has, or what `measure` finds, which then goes into the file.
+    fn kept<T: Serialize + for<'de> Deserialize<'de>>(
+        &self,
+        name: &str,
+        measure: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let path = self.out.join(name);
+        // Debug text of plain values: stable within a version, which is all that a working directory needs.
+        let fingerprint = fingerprint(&[format!("{:?} {:?}", self.whole, self.measured).as_bytes()]);
+        if path.exists() {
+            let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let kept: Kept<T> =
+                serde_json::from_slice(&text).with_context(|| format!("{} is damaged: delete it", path.display()))?;
+            ensure!(
+                kept.fingerprint == fingerprint,
+                "{} is of another recipe or other hold-outs: choose another place with --out, or delete {}",
+                path.display(),
+                self.out.display()
+            );
+            return Ok(kept.found);
+        }
+        let kept = Kept { fingerprint, found: measure()? };
+        write_whole(&path, &serde_json::to_vec_pretty(&kept)?)?;
+        Ok(kept.found)
+    }
+
+    fn row(&self, row: usize, base: &Path, cells: u32) -> Result<RowFigures> {
+        let started = Instant::now();
+        // The refinement needs no training: it works on the network of the row before.
+        let trained = if row == REFINEMENT { row - 1 } else { row };
+        let bench = self.bench(ablation::of_row(&self.whole, trained, base, cells), &format!("row-{trained}"))?;
+        if bench.recipe.contrastive.is_some() && !bench.out.join(PRETRAINED).exists() {
+            pretrain::pretrain(&bench, self.stop)?;
+        }
+        let network = train(&bench, &Alone, self.stop)?;
+        let found = if row == REFINEMENT { Some(prototypes(&bench, &network)?) } else { None };
+        let refinement = found.as_ref().map(|(prototypes, calibration)| Refinement {
+            prototypes,
+            params: &calibration.refine,
+            radius: &calibration.radius,
+        });
+        let judge = Judge { geocells: &bench.geocells, tasks: &bench.tasks, refinement };
+        let question = Question { one_view: !ablation::sees_panoramas(row), refined: refinement.is_some() };
+        let figures = |(name, gallery): (&str, Box<dyn Gallery>)| {
+            let figures = self.ask(&judge, &network, &*gallery, question)?;
+            Ok((name.to_owned(), ablation::known(row, figures)))
+        };
+        let figures = self.holdouts()?.into_iter().map(figures).collect::<Result<_>>()?;
+        Ok(RowFigures { cells: bench.geocells.len(), seconds: started.elapsed().as_secs_f64(), figures })
+    }
+
+    fn ask(&self, judge: &Judge, network: &Network, gallery: &dyn Gallery, question: Question) -> Result<Figures> {
+        let side = self.whole.tower.image_px as usize;
+        let [figures] = judge.ask(network, gallery, side, [question])?;
+        Ok(figures)
+    }
+
+    /// The hold-outs: the planet's two, or the validation part of the user's files.
+    fn holdouts(&self) -> Result<Vec<(&'static str, Box<dyn Gallery>)>> {
+        let (sites, seed) = self.measured;
+        let of_planet = |split| -> Box<dyn Gallery> { Box::new(PlanetGallery::draw(split, seed, sites)) };
+        Ok(match &self.whole.data {
+            Data::Planet { .. } => vec![("random", of_planet(Split::Random)), ("towns", of_planet(Split::Towns))],
+            Data::Files(_) => vec![("validation", dataset::open(&self.whole)?.1)],
+        })
+    }
+
+    /// Zero-shot countries by the base and by the network that was pretrained on captions of places. A base of weights
+    /// from elsewhere is not asked: its text tower may have another shape.
+    fn captions(&self, base: &Workbench, weights: &Path, cells: u32) -> Result<Vec<CaptionFigures>> {
+        if self.whole.tower.weights.is_some() {
+            return Ok(Vec::new());
+        }
+        let after = self.bench(ablation::of_row(&self.whole, ablation::CONTRASTIVE, weights, cells), "row-6")?;
+        let held_out = self.whole.contrastive.as_ref().map_or(&[][..], |c| &c.held_out);
+        let side = self.whole.tower.image_px as usize;
+        let (_, asked) = self.holdouts()?.remove(0);
+        let ask = |bench: &Workbench| zero_shot(&pretrain::open(bench)?, &*bench.training, &*asked, side, held_out);
+        let (before, after) = (ask(base)?, ask(&after)?);
+        let pair = |countries: &str, (sites, before): (usize, Figures), (_, after): (usize, Figures)| CaptionFigures {
+            countries: countries.to_owned(),
+            sites,
+            before,
+            after,
+        };
+        Ok(vec![
+            pair("that pretraining saw", before.seen, after.seen),
+            pair("held out of pretraining", before.held_out, after.held_out),
+        ])
+    }
+}
