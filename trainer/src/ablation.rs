@@ -120,6 +120,8 @@ pub struct RowFigures {
     pub seconds: f64,
     /// By hold-out, in the order of the report.
     pub figures: Vec<(String, Figures)>,
+    /// What validation said to each way of refining, in the row that refines.
+    pub refinement: Vec<String>,
 }
 
 /// What captions alone tell, before and after the pretraining on captions of places (poster, Table 3).
@@ -164,6 +166,10 @@ pub fn report(seeds: &[Vec<RowFigures>], captions: &[CaptionFigures], preamble: 
             c.before.within.continent,
             c.after.within.continent
         );
+    }
+    text += "\n## The guess inside a cluster\n\nThe best constants of each, by validation:\n\n";
+    for tried in &first[REFINEMENT].refinement {
+        let _ = writeln!(text, "* {tried}");
     }
     text += "\n## Cost\n\n| row | geocells | minutes |\n|---|---|---|\n";
     for (r, (row, poster)) in first.iter().zip(POSTER).enumerate() {
@@ -288,13 +294,19 @@ mod tests {
     #[test]
     fn the_report_has_every_row_beside_the_posters() {
         let figures = |country| Figures { country: Some(country), median_km: 50.0, ..Figures::default() };
-        let row = |country| RowFigures { cells: 9, seconds: 60.0, figures: vec![("random".into(), figures(country))] };
+        let row = |country| RowFigures {
+            cells: 9,
+            seconds: 60.0,
+            figures: vec![("random".into(), figures(country))],
+            refinement: vec!["the nearest member: K 5".into()],
+        };
         let seeds = [vec![row(60.0); 8], vec![row(62.0); 8]];
         let text = report(&seeds, &[], "Preamble.\n");
         assert_eq!(text.lines().filter(|l| l.starts_with("| + ProtoNet refinement |")).count(), 3);
         assert!(text.contains("| 61.0 ± 1.0 | 0 ± 0 | 50.0 ± 0.0 |"), "{text}");
         assert!(text.contains("5.4 / 40.4 / 78.3 / 94.5 / 98.6") && text.contains("| - | - |"), "{text}");
         let one = report(&seeds[..1], &[], "");
+        assert!(one.contains("* the nearest member: K 5\n"));
         assert!(one.contains("| 60.0 | 0 | 50.0 |") && !one.contains('±'), "{one}");
     }
 }

@@ -33,8 +33,8 @@ pub struct Tower {
     /// What stands between the two layers of a block's MLP.
     #[serde(default, skip_serializing_if = "Activation::is_default")]
     pub activation: Activation,
-    /// Weights of CLIP to start from: a safetensors file or a folder as Hugging Face keeps them, relative to the
-    /// recipe's folder. Without, the tower starts from chance.
+    /// Weights to start from, relative to the recipe's folder: CLIP's, as a safetensors file or a folder as Hugging Face
+    /// keeps them, or a bundle of this trainer's. Without, the tower starts from chance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
 }

@@ -128,7 +128,13 @@ impl Ablation<'_> {
             Ok((name.to_owned(), ablation::known(row, figures)))
         };
         let figures = self.holdouts()?.into_iter().map(figures).collect::<Result<_>>()?;
-        Ok(RowFigures { cells: bench.geocells.len(), seconds: started.elapsed().as_secs_f64(), figures })
+        let tried = found.iter().flat_map(|(_, calibration)| &calibration.tried);
+        Ok(RowFigures {
+            cells: bench.geocells.len(),
+            seconds: started.elapsed().as_secs_f64(),
+            figures,
+            refinement: tried.map(ToString::to_string).collect(),
+        })
     }
 
     fn ask(&self, judge: &Judge, network: &Network, gallery: &dyn Gallery, question: Question) -> Result<Figures> {

@@ -83,6 +83,17 @@ impl Panoramas {
         &self.views[if site == 0 { 0 } else { self.ends[site - 1] }..self.ends[site]]
     }
 
+    /// All views, normalised: [views, 3, S, S].
+    pub fn pixels(&self) -> Tensor {
+        self.pixels_of(&self.views)
+    }
+
+    fn pixels_of(&self, views: &[Vec<u8>]) -> Tensor {
+        let mut values = Vec::with_capacity(views.len() * 3 * self.side * self.side);
+        views.iter().for_each(|rgb| normalise(rgb, self.side, Variation::NONE, &mut values));
+        network::pixels(&values, self.side as u32, Device::Cpu)
+    }
+
     /// The embeddings of all sites.
     pub fn embed(&self, network: &Network) -> Embedded {
         let device = network.variables.device();
@@ -94,9 +105,7 @@ impl Panoramas {
         let mut by_view = Vec::new();
         let mut dims = 0;
         for chunk in self.views.chunks(VIEWS_AT_ONCE) {
-            let mut values = Vec::with_capacity(chunk.len() * 3 * self.side * self.side);
-            chunk.iter().for_each(|rgb| normalise(rgb, self.side, Variation::NONE, &mut values));
-            let embeddings = encoder(&network::pixels(&values, self.side as u32, Device::Cpu));
+            let embeddings = encoder(&self.pixels_of(chunk));
             dims = embeddings.size()[1] as usize;
             by_view.extend(network::values(&embeddings));
         }

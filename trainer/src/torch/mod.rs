@@ -3,6 +3,7 @@
 pub mod ablate;
 pub mod adamw;
 pub mod batch;
+pub mod bundle_weights;
 pub mod checkpoint;
 pub mod clip;
 pub mod clip_weights;

@@ -1,5 +1,6 @@
 //! The prototypes: embeddings of all training sites, averaged inside each cluster, and the constants that use them best.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -32,6 +33,32 @@ pub struct Calibration {
     pub refine: RefineParams,
     /// Calibrated radii.
     pub radius: RadiusTable,
+    /// The best constants with each guess inside a cluster, and how good they were.
+    #[serde(default)]
+    pub tried: Vec<Tried>,
+}
+
+/// Constants of the refinement and what validation said to them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tried {
+    /// Mean over the validation sites of ln(1 + error in km): it counts street and continent alike.
+    pub mean_log_km: f64,
+    /// The constants.
+    pub params: RefineParams,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RefineParams { k, temperature, limit_km, guess } = self.params;
+        let limit = limit_km.map_or("none".to_owned(), |km| format!("{km} km"));
+        let guess = match guess {
+            Guess::Centroid => "the cluster's centroid",
+            Guess::NearestMember => "the nearest member",
+        };
+        let km = self.mean_log_km.exp_m1();
+        write!(f, "{guess}: K {k}, T {temperature}, limit {limit}; geometric mean of the errors {km:.1} km")
+    }
 }
 
 impl Calibration {
@@ -66,23 +93,22 @@ pub fn prototypes(bench: &Workbench, network: &Network) -> Result<(Prototypes, C
     let exam = Exam::take(bench, network)?;
     let with_members = Prototypes::from_bytes(full.clone())?;
     let may_keep = full.len() <= LARGEST_WITH_MEMBERS;
-    let params = choose(bench, &exam, &with_members, may_keep);
+    let tried = choose(bench, &exam, &with_members);
+    let allowed = tried.iter().filter(|t| may_keep || t.params.guess == Guess::Centroid);
+    let best = allowed.min_by(|a, b| a.mean_log_km.total_cmp(&b.mean_log_km));
+    let params = best.map_or(RefineParams::STREET_VIEW, |best| best.params);
     let bytes = if params.guess == Guess::NearestMember { full } else { plain };
     let prototypes = Prototypes::from_bytes(bytes.clone())?;
     let radius = calibrate(bench, &exam, &prototypes, &params).context("there is no validation site")?;
-    let calibration = Calibration { refine: params, radius };
+    let calibration = Calibration { refine: params, radius, tried };
 
     write_whole(&bench.out.join(PROTOTYPES), &bytes)?;
     write_whole(&bench.out.join(CALIBRATION), toml::to_string(&calibration)?.as_bytes())?;
-    eprintln!(
-        "{} prototypes of {} sites; K {}, T {}, limit {}, {:?}",
-        prototypes.len(),
-        samples.len(),
-        params.k,
-        params.temperature,
-        params.limit_km.map_or("none".to_owned(), |km| format!("{km} km")),
-        params.guess
-    );
+    eprintln!("{} prototypes of {} sites", prototypes.len(), samples.len());
+    calibration.tried.iter().for_each(|tried| eprintln!("{tried}"));
+    if !may_keep {
+        eprintln!("members' own embeddings would make the bundle too large: clusters' centroids it is");
+    }
     Ok((prototypes, calibration))
 }
 
@@ -137,30 +163,27 @@ impl Exam {
     }
 }
 
-/// The candidate constants with the lowest mean of ln(1 + error in km), which counts street and continent alike.
-fn choose(bench: &Workbench, exam: &Exam, prototypes: &Prototypes, may_keep_members: bool) -> RefineParams {
+/// The best of the candidate constants for each guess inside a cluster.
+fn choose(bench: &Workbench, exam: &Exam, prototypes: &Prototypes) -> Vec<Tried> {
     let r = &bench.recipe.refine;
-    let guesses = if may_keep_members { &[Guess::Centroid, Guess::NearestMember][..] } else { &[Guess::Centroid][..] };
-    let mut best: Option<(f64, RefineParams)> = None;
-    for &k in &r.k {
-        for &temperature in &r.temperature {
-            for limit_km in r.limits() {
-                for &guess in guesses {
-                    let params = RefineParams { k: k as usize, temperature, limit_km, guess };
-                    let errors: Vec<f64> = (0..exam.truths.len())
-                        .into_par_iter()
-                        .map(|i| exam.guess(bench, prototypes, &params, i).0.distance_km(exam.truths[i]).ln_1p())
-                        .collect();
-                    let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
-                    // Strictly better only: of equals the first in the recipe's order stays.
-                    if best.is_none_or(|(least, _)| mean < least) {
-                        best = Some((mean, params));
-                    }
-                }
-            }
-        }
-    }
-    best.map_or(RefineParams::STREET_VIEW, |(_, params)| params)
+    let try_out = |params: RefineParams| {
+        let errors: Vec<f64> = (0..exam.truths.len())
+            .into_par_iter()
+            .map(|i| exam.guess(bench, prototypes, &params, i).0.distance_km(exam.truths[i]).ln_1p())
+            .collect();
+        Tried { mean_log_km: errors.iter().sum::<f64>() / errors.len().max(1) as f64, params }
+    };
+    let best = |guess| {
+        let constants =
+            r.k.iter().flat_map(|&k| r.temperature.iter().map(move |&temperature| (k as usize, temperature)));
+        let candidates =
+            constants.flat_map(|(k, temperature)| r.limits().map(move |limit_km| (k, temperature, limit_km)));
+        candidates
+            .map(|(k, temperature, limit_km)| try_out(RefineParams { k, temperature, limit_km, guess }))
+            // Of equals the first in the recipe's order stays.
+            .min_by(|a, b| a.mean_log_km.total_cmp(&b.mean_log_km))
+    };
+    [Guess::Centroid, Guess::NearestMember].into_iter().filter_map(best).collect()
 }
 
 fn calibrate(bench: &Workbench, exam: &Exam, prototypes: &Prototypes, params: &RefineParams) -> Option<RadiusTable> {

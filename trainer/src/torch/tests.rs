@@ -9,8 +9,10 @@ use tch::{Device, Kind, Tensor};
 
 use super::checkpoint::{CHECKPOINT, WEIGHTS};
 use super::curve::CURVE;
+use super::embed::Panoramas;
 use super::export::{export, exported, figures, graphs};
 use super::network::{self, Network};
+use super::predictor::Predictor;
 use super::prototypes::{Calibration, prototypes};
 use super::ranks::Alone;
 use super::train::{train, trained};
@@ -18,6 +20,7 @@ use super::workbench::Workbench;
 use crate::dataset::{Gallery, Sample, ViewError};
 use crate::encoder_graph::Precision;
 use crate::recipe::{Recipe, Smoothing, StemLayer, Trainable};
+use crate::reference::cosine;
 
 /// Samples in twelve towns all over the planet, whose views are noise about a colour that depends on the position.
 struct ColouredNoise {
@@ -222,6 +225,48 @@ fn the_chain_from_recipe_to_bundle_learns_coloured_noise() {
     let float = figures(&bench, &network, &prototypes, &calibration, (40, 1)).unwrap();
     let median = |f: &std::collections::BTreeMap<_, homing_models::figures::Evaluation>| f["random"].figures.median_km;
     assert!((median(&int8) / median(&float) - 1.0).abs() < 0.3, "{} {}", median(&int8), median(&float));
+
+    // A training may go on from the bundle: bytes back to floats, normalisation unfolded.
+    let mut further = recipe(1);
+    further.tower.weights = Some(target);
+    let again = super::tests::bench(further.clone(), &dir.path().join("again"));
+    let start = Network::new(&further.tower, again.geocells.len(), &again.tasks, 5, Device::Cpu);
+    super::bundle_weights::load(&start, &again, further.tower.weights.as_ref().unwrap()).unwrap();
+    let panoramas = Panoramas::load(&*bench.validation, &(0..64).collect::<Vec<_>>(), 16, 0).unwrap();
+    let (before, after) = (panoramas.embed(&network), panoramas.embed(&start));
+    let training = panoramas.embed_with(&|pixels| tch::no_grad(|| start.tower.embed(pixels, true)));
+    for site in 0..64 {
+        assert!(cosine(before.panorama(site), after.panorama(site)) > 0.999);
+        // Other pictures than those of the statistics, so that they differ a little.
+        assert!(cosine(before.panorama(site), training.panorama(site)) > 0.99);
+    }
+    let cells = |n: &Network| network::values(&n.named()["cells.weight"]);
+    assert!(cells(&network).iter().zip(cells(&start)).all(|(a, b)| (a - b).abs() < 0.02));
+}
+
+#[test]
+fn rounding_in_training_is_the_rounding_of_the_graph() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recipe = recipe(40);
+    recipe.training.int8_steps = 20;
+    let bench = bench(recipe, dir.path());
+    let mut network = train(&bench, &Alone, &|| false).unwrap();
+    let graphs = graphs(&bench, &network, Precision::Int8).unwrap();
+    let int8 = exported(&bench, &graphs).unwrap();
+    // One panorama at a time, as the graph rounds over one.
+    let (mut exact, mut rounded) = (0.0, 0.0);
+    for site in 0..20 {
+        let panorama = Panoramas::load(&*bench.validation, &[site], 16, 0).unwrap();
+        let graph = Predictor::embed(&int8, &panorama).unwrap();
+        let mut apart = |round| {
+            network.tower.round(round);
+            let own = panorama.embed(&network);
+            own.panorama(0).iter().zip(graph.panorama(0)).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max)
+        };
+        exact += apart(false);
+        rounded += apart(true);
+    }
+    assert!(rounded < 0.2 * exact, "apart by {exact} without rounding, {rounded} with");
 }
 
 #[test]

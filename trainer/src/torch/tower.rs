@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, ensure};
 use tch::{Kind, Tensor, nn, nn::Init, nn::ModuleT};
 
 use crate::recipe::{self, StemLayer};
@@ -54,6 +55,31 @@ impl Tower {
     /// The name under which the variables of the last block lie.
     pub fn last_block(&self) -> String {
         format!("vision_model.encoder.layers.{}", self.blocks.len().saturating_sub(1))
+    }
+
+    /// Takes over a stem's convolutions with their biases, `vision_model.embeddings.stem.*` as [`folded`] gives them:
+    /// normalisation with the statistics of these pictures (normalised, [n, 3, S, S]) then changes nothing.
+    ///
+    /// # Errors
+    /// When a weight is missing or has another shape.
+    pub fn unfold(&self, pixels: &Tensor, weights: &BTreeMap<String, Tensor>) -> anyhow::Result<()> {
+        let Patches::Stem(stages) = &self.patches else { return Ok(()) };
+        let of = |name: String| weights.get(&name).with_context(|| format!("there is no {name}"));
+        let conv = |conv: &NormedConv, x: &Tensor, name: &str| {
+            let name = format!("vision_model.embeddings.stem.{name}");
+            conv.unfold(x, of(format!("{name}.weight"))?, of(format!("{name}.bias"))?)
+        };
+        let mut x = pixels.shallow_clone();
+        for (i, stage) in stages.iter().enumerate() {
+            x = match stage {
+                Stage::Conv(only) => conv(only, &x, &i.to_string())?.relu(),
+                Stage::Residual(first, second) => {
+                    let inner = conv(first, &x, &format!("{i}.conv1"))?.relu();
+                    (conv(second, &inner, &format!("{i}.conv2"))? + x).relu()
+                }
+            };
+        }
+        Ok(())
     }
 
     /// The hidden state after the last block: [n, 3, S, S] -> [n, tokens, d]. `train` selects the statistics of the
@@ -147,6 +173,30 @@ impl NormedConv {
             ..nn::BatchNormConfig::default()
         };
         NormedConv { weight, norm: nn::batch_norm2d(path / "norm", shape[0], config), stride, pad }
+    }
+
+    /// Takes over a convolution with its bias, and gives what it makes of `x`, which the normalisation leaves as it is.
+    fn unfold(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> anyhow::Result<Tensor> {
+        ensure!(
+            weight.size() == self.weight.size() && bias.size() == [self.weight.size()[0]],
+            "a convolution has shape {:?}, the recipe's {:?}",
+            weight.size(),
+            self.weight.size()
+        );
+        tch::no_grad(|| {
+            self.weight.shallow_clone().copy_(weight);
+            let y = x.conv2d(&self.weight, None::<&Tensor>, [self.stride; 2], [self.pad; 2], [1; 2], 1);
+            let over = &[0i64, 2, 3][..];
+            let (mean, variance) = (y.mean_dim(over, false, Kind::Float), y.var_dim(over, false, false));
+            let norm = &self.norm;
+            norm.running_mean.shallow_clone().copy_(&mean);
+            norm.running_var.shallow_clone().copy_(&variance);
+            if let (Some(gain), Some(shift)) = (&norm.ws, &norm.bs) {
+                gain.shallow_clone().copy_(&(variance + BATCH_NORM_EPSILON).sqrt());
+                shift.shallow_clone().copy_(&(mean + bias));
+            }
+            Ok(y + bias.view([1, -1, 1, 1]))
+        })
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {

@@ -9,6 +9,7 @@ use tch::{Device, Tensor};
 
 use super::adamw::learning_rate;
 use super::batch::views_per_step;
+use super::bundle_weights;
 use super::checkpoint::{CHECKPOINT, State, WEIGHTS, save_weights};
 use super::clip_weights::load_vision;
 use super::curve::{Curve, Row};
@@ -91,7 +92,11 @@ impl Run<'_> {
         // Pretraining has itself started from the weights that the recipe names.
         if let Some(weights) = &pretrained(self.bench).or(shape.weights.clone()) {
             for network in [&self.state.trained, &self.state.averaged] {
-                load_vision(&network.variables, shape, weights)?;
+                if bundle_weights::is_bundle(weights) {
+                    bundle_weights::load(network, self.bench, weights)?;
+                } else {
+                    load_vision(&network.variables, shape, weights)?;
+                }
             }
         }
         Ok(())

@@ -1,0 +1,80 @@
+//! Puts the operators into a graph that tract has read from a standard ONNX file.
+//!
+//! Each rule knows one pattern by the node that stands in its middle and puts one operator in its place. They run on the
+//! typed graph as it comes from the file, before tract's own optimisations, which would take the patterns apart. The
+//! order matters: linear layers first, then what is taken into them.
+
+mod activation;
+mod attention;
+mod graph;
+mod linear;
+mod norm;
+mod patches;
+
+use std::fmt;
+
+use tract_core::internal::*;
+
+use crate::cpu::Kernel;
+
+/// A rule: what it puts in, how it finds the place.
+type Rule = fn(Kernel, &TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
+
+/// What was put into a graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fused {
+    /// Quantised linear layers.
+    pub linear: usize,
+    /// LayerNorms, those taken into linear layers among them.
+    pub norms: usize,
+    /// Activations, those taken into linear layers among them.
+    pub activations: usize,
+    /// Attentions; three linear layers of the same input before one become one.
+    pub attentions: usize,
+    /// LayerNorms, activations and residual sums that were taken into linear layers.
+    pub absorbed: usize,
+    /// Patch embeddings.
+    pub patches: usize,
+}
+
+impl fmt::Display for Fused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} linear layers, {} LayerNorms, {} activations, {} attentions, {} patch embeddings; {} taken into linear layers",
+            self.linear, self.norms, self.activations, self.attentions, self.patches, self.absorbed
+        )
+    }
+}
+
+/// Rewrites a graph for a kernel.
+///
+/// # Errors
+/// When tract refuses a patch.
+pub fn fuse(kernel: Kernel, model: &mut TypedModel) -> TractResult<Fused> {
+    Ok(Fused {
+        linear: everywhere(kernel, model, linear::rule)?,
+        norms: everywhere(kernel, model, norm::rule)?,
+        activations: everywhere(kernel, model, activation::rule)?,
+        attentions: everywhere(kernel, model, attention::rule)?,
+        absorbed: everywhere(kernel, model, linear::absorb)?,
+        patches: everywhere(kernel, model, patches::rule)?,
+    })
+}
+
+/// Applies a rule until it finds no place any more; gives how often it did.
+fn everywhere(kernel: Kernel, model: &mut TypedModel, rule: Rule) -> TractResult<usize> {
+    let mut count = 0;
+    'graph: loop {
+        for id in model.eval_order()? {
+            let node = model.node(id);
+            if let Some(patch) = rule(kernel, model, node).with_context(|| format!("at {node}"))? {
+                patch.apply(model)?;
+                model.compact()?;
+                count += 1;
+                continue 'graph;
+            }
+        }
+        return Ok(count);
+    }
+}

@@ -1,0 +1,94 @@
+//! Activations, written out: GELU by the error function or by tanh, and CLIP's quick GELU.
+
+use tract_core::internal::*;
+
+use super::graph::{from, in_place_of, is, reader, scaled, source, with_constant};
+use crate::cpu::Kernel;
+use crate::maths::Activation;
+use crate::ops::ActivationOp;
+
+/// Any of them.
+pub(super) fn rule(kernel: Kernel, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+    let found = match &*node.op.name() {
+        "Erf" => gelu(model, node),
+        "Tanh" => gelu_tanh(model, node),
+        "Sigmoid" => quick_gelu(model, node),
+        _ => None,
+    };
+    let Some((activation, x, last)) = found else { return Ok(None) };
+    in_place_of(model, last.name.clone(), ActivationOp { kernel, activation }, &[x], last)
+}
+
+type Found<'m> = Option<(Activation, OutletId, &'m TypedNode)>;
+
+fn near(a: f32, b: f32) -> bool {
+    (a - b).abs() < 1e-4 * b.abs()
+}
+
+/// `x sigmoid(1.702 x)`.
+fn quick_gelu<'m>(model: &'m TypedModel, node: &TypedNode) -> Found<'m> {
+    let (x, slope) = scaled(model, from(model, node.inputs[0]))?;
+    let product = reader(model, node).filter(|n| is(n, "Mul"))?;
+    let of_x = product.inputs.iter().any(|input| source(model, *input) == x);
+    (near(slope, 1.702) && of_x).then_some((Activation::QuickGelu, x, product))
+}
+
+/// `x (1 + erf(x / sqrt 2)) / 2`, in any order of the factors.
+fn gelu<'m>(model: &'m TypedModel, node: &TypedNode) -> Found<'m> {
+    let (x, factor) = scaled(model, from(model, node.inputs[0]))?;
+    if !near(factor, std::f32::consts::FRAC_1_SQRT_2) {
+        return None;
+    }
+    Some((Activation::Gelu, x, half_of_one_more(model, node, x)?))
+}
+
+/// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
+fn gelu_tanh<'m>(model: &'m TypedModel, node: &TypedNode) -> Found<'m> {
+    let (sum, factor) = scaled(model, from(model, node.inputs[0]))?;
+    let sum = from(model, sum);
+    if !near(factor, 0.797_884_56) || !is(sum, "Add") {
+        return None;
+    }
+    let cubic = sum.inputs.iter().find_map(|input| scaled(model, from(model, *input)));
+    let (cube, coefficient) = cubic?;
+    let x = sum
+        .inputs
+        .iter()
+        .map(|input| source(model, *input))
+        .find(|input| scaled(model, from(model, *input)).is_none())?;
+    let cube = from(model, cube);
+    // Some exporters take a power, others multiply.
+    let of_x = source(model, *cube.inputs.first()?) == x || cube.inputs.iter().any(|i| source(model, *i) == x);
+    if !near(coefficient, 0.044_715) || !of_x {
+        return None;
+    }
+    Some((Activation::GeluTanh, x, half_of_one_more(model, node, x)?))
+}
+
+/// The node with `x (1 + y) / 2`, where `node` gives y, in any order of the factors.
+fn half_of_one_more<'m>(model: &'m TypedModel, node: &TypedNode, x: OutletId) -> Option<&'m TypedNode> {
+    let mut last = reader(model, node).filter(|n| is(n, "Add"))?;
+    with_constant(model, last).filter(|(_, one)| one[..] == [1.0])?;
+    let (mut factor, mut met_x) = (1f32, false);
+    while !(met_x && near(factor, 0.5)) {
+        let next = reader(model, last)?;
+        if let Some((_, own)) = scaled(model, next) {
+            factor *= own;
+        } else {
+            let other = source(model, super::graph::other_input(model, next, last)?);
+            if !is(next, "Mul") || met_x {
+                return None;
+            }
+            if other != x {
+                let (of, own) = scaled(model, model.node(other.node))?;
+                if of != x {
+                    return None;
+                }
+                factor *= own;
+            }
+            met_x = true;
+        }
+        last = next;
+    }
+    Some(last)
+}

@@ -1,0 +1,215 @@
+//! The quantised linear layer: bytes of rows times bytes of weights, then scales, bias, and what follows.
+
+use aligned_vec::{AVec, ConstAlign};
+
+use crate::cpu::Kernel;
+use crate::maths::{Activation, activate};
+use crate::rows::Bytes;
+use crate::simd::{Simd, Work, panel_columns, run};
+use crate::tile::{GROUP, IntTile, in_tiles};
+
+/// Weights packed for one kernel.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    kernel: Kernel,
+    inputs: usize,
+    outputs: usize,
+    columns: usize,
+    /// `[panel][inputs / 4][columns][4]`, padded with zeros.
+    weights: AVec<i8, ConstAlign<64>>,
+    /// What unsigned rows add too much: -128 times the sum of a column's weights. By panels, as the two below.
+    start: AVec<i32, ConstAlign<64>>,
+    scales: AVec<f32, ConstAlign<64>>,
+    bias: AVec<f32, ConstAlign<64>>,
+}
+
+/// What happens to the product.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Epilogue<'a> {
+    /// It goes through an activation.
+    Activation(Activation),
+    /// As many values are added: the residual stream.
+    Add(&'a [f32]),
+}
+
+/// Weights are not those of a linear layer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a linear layer of {inputs} x {outputs} with {weights} weights, {scales} scales, {bias} biases")]
+pub struct ShapeError {
+    inputs: usize,
+    outputs: usize,
+    weights: usize,
+    scales: usize,
+    bias: usize,
+}
+
+impl Linear {
+    /// Packs weights `[inputs][outputs]`; `scales` has one for each output, or one for all.
+    ///
+    /// # Errors
+    /// When there are other numbers of them.
+    pub fn new(
+        kernel: Kernel,
+        (inputs, outputs): (usize, usize),
+        weights: &[i8],
+        scales: &[f32],
+        bias: &[f32],
+    ) -> Result<Self, ShapeError> {
+        let fits = weights.len() == inputs * outputs && inputs > 0 && outputs > 0;
+        if !fits || bias.len() != outputs || !(scales.len() == outputs || scales.len() == 1) {
+            let (weights, scales, bias) = (weights.len(), scales.len(), bias.len());
+            return Err(ShapeError { inputs, outputs, weights, scales, bias });
+        }
+        let columns = panel_columns(kernel);
+        let (groups, width) = (inputs.div_ceil(GROUP), outputs.next_multiple_of(columns));
+        let mut packed = AVec::<i8, ConstAlign<64>>::new(64);
+        packed.resize(groups * GROUP * width, 0);
+        let mut start = AVec::<i32, ConstAlign<64>>::new(64);
+        start.resize(width, 0);
+        let unsigned = crate::rows::is_unsigned(kernel);
+        for (input, row) in weights.chunks_exact(outputs).enumerate() {
+            for (output, &weight) in row.iter().enumerate() {
+                let (panel, column) = (output / columns, output % columns);
+                let group = panel * groups + input / GROUP;
+                packed[(group * columns + column) * GROUP + input % GROUP] = weight;
+                if unsigned {
+                    start[output] -= 128 * i32::from(weight);
+                }
+            }
+        }
+        let padded = |values: &mut dyn Iterator<Item = f32>| {
+            let mut padded = AVec::<f32, ConstAlign<64>>::from_iter(64, values);
+            padded.resize(width, 0.0);
+            padded
+        };
+        let scales = padded(&mut (0..outputs).map(|i| scales[i % scales.len()]));
+        let bias = padded(&mut bias.iter().copied());
+        Ok(Linear { kernel, inputs, outputs, columns, weights: packed, start, scales, bias })
+    }
+
+    /// Values of a row that goes in.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Values of a row that comes out.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The kernel it is packed for.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Bytes of the packed weights.
+    pub fn weight_bytes(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// One layer with the outputs of several on the same input, one after the other.
+    ///
+    /// # Panics
+    /// When there are none, or their inputs or kernels differ.
+    pub fn beside(layers: &[&Linear]) -> Linear {
+        let (kernel, inputs) = (layers[0].kernel, layers[0].inputs);
+        assert!(layers.iter().all(|l| l.kernel == kernel && l.inputs == inputs), "layers on other inputs");
+        let outputs = layers.iter().map(|l| l.outputs).sum();
+        let of = |part: fn(&Linear) -> &[f32]| -> Vec<f32> {
+            layers.iter().flat_map(|l| part(l)[..l.outputs].iter().copied()).collect()
+        };
+        let rows = (0..inputs).flat_map(|input| {
+            layers.iter().flat_map(move |l| (0..l.outputs).map(move |output| l.weight(input, output)))
+        });
+        let weights: Vec<i8> = rows.collect();
+        let (scales, bias) = (of(|l| &l.scales), of(|l| &l.bias));
+        match Linear::new(kernel, (inputs, outputs), &weights, &scales, &bias) {
+            Ok(layer) => layer,
+            Err(e) => unreachable!("{e}"),
+        }
+    }
+
+    fn weight(&self, input: usize, output: usize) -> i8 {
+        let groups = self.inputs.div_ceil(GROUP);
+        let group = output / self.columns * groups + input / GROUP;
+        self.weights[(group * self.columns + output % self.columns) * GROUP + input % GROUP]
+    }
+
+    /// Fills `out`, `rows x outputs`.
+    ///
+    /// # Panics
+    /// When the rows have another width or kernel, or `out` or what is added another length.
+    pub fn run(&self, rows: &Bytes, epilogue: Epilogue, out: &mut [f32]) {
+        let (bytes, stride, scales) = rows.parts();
+        assert_eq!(rows.width(), self.inputs, "rows of another width");
+        assert_eq!(rows.kernel(), self.kernel, "rows of another kernel");
+        assert_eq!(out.len(), rows.rows() * self.outputs, "room for the product");
+        let added = match epilogue {
+            Epilogue::Add(added) => {
+                assert_eq!(added.len(), out.len(), "what is added");
+                added.as_ptr()
+            }
+            Epilogue::Activation(_) => std::ptr::null(),
+        };
+        let activation = match epilogue {
+            Epilogue::Activation(activation) => activation,
+            Epilogue::Add(_) => Activation::None,
+        };
+        let rows = rows.rows();
+        run(self.kernel, Product { layer: self, bytes, stride, scales, rows, added, activation, out });
+    }
+}
+
+struct Product<'a> {
+    layer: &'a Linear,
+    bytes: &'a [u8],
+    stride: usize,
+    scales: &'a [f32],
+    rows: usize,
+    added: *const f32,
+    activation: Activation,
+    out: &'a mut [f32],
+}
+
+impl Work for Product<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Product { layer, bytes, stride, scales, rows, added, activation, out } = self;
+        let (columns, outputs) = (S::INT_COLUMNS, layer.outputs);
+        let groups = layer.inputs.div_ceil(GROUP);
+        debug_assert_eq!(columns, layer.columns);
+        for panel in 0..outputs.div_ceil(columns) {
+            let first_column = panel * columns;
+            let own = columns.min(outputs - first_column);
+            in_tiles(rows, S::INT_ROWS, |first, count| {
+                let place = first * outputs + first_column;
+                // SAFETY: the processor has the instructions (`simd::run`). `Linear::run` checked all lengths: rows are
+                // whole groups long, a panel has `groups * columns * 4` weights, and the tile's part of `out` (and of
+                // what is added, as long) begins at `place` and is `count` rows of `own` values, `outputs` apart.
+                unsafe {
+                    let tile = IntTile {
+                        groups,
+                        rows: bytes.as_ptr().add(first * stride),
+                        row_stride: stride,
+                        weights: layer.weights.as_ptr().add(panel * groups * columns * GROUP),
+                        start: layer.start.as_ptr().add(first_column),
+                        column_scales: layer.scales.as_ptr().add(first_column),
+                        bias: layer.bias.as_ptr().add(first_column),
+                        row_scales: scales.as_ptr().add(first),
+                        added: if added.is_null() { added } else { added.add(place) },
+                        out: out.as_mut_ptr().add(place),
+                        out_stride: outputs,
+                        columns: own,
+                    };
+                    S::int_tile(count, &tile);
+                    if activation != Activation::None {
+                        // The tile is in the nearest cache, and its sums have left the registers.
+                        for row in 0..count {
+                            activate::<S>(activation, &mut out[place + row * outputs..][..own]);
+                        }
+                    }
+                }
+            });
+        }
+    }
+}

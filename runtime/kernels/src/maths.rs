@@ -1,0 +1,185 @@
+//! Elementary functions on vectors.
+
+use crate::cpu::Kernel;
+use crate::simd::{Simd, Work, run};
+
+/// 2^r on -1/2..1/2, relative error 8e-8: coefficients of r^0 to r^5 by weighted least squares towards the minimax.
+const EXP2: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_135, 0.009_675_541, 0.001_327_645_2];
+
+/// (Phi(x) - 1/2) / x in x^2, of the normal distribution: error 1.6e-5 of x Phi(x) up to [`GELU_LIMIT`].
+const GELU: [f32; 9] = [
+    0.398_819_22,
+    -0.066_190_3,
+    0.009_718_804,
+    -0.001_079_088_3,
+    8.849_121e-5,
+    -5.147_742e-6,
+    1.986_299_4e-7,
+    -4.515_758e-9,
+    4.547_674_7e-11,
+];
+/// Beyond, Phi is 0 or 1 to five digits.
+const GELU_LIMIT: f32 = 4.25;
+
+#[inline(always)]
+unsafe fn polynomial<S: Simd, const N: usize>(coefficients: &[f32; N], x: S::F) -> S::F {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe {
+        let mut y = S::splat(coefficients[N - 1]);
+        for c in coefficients[..N - 1].iter().rev() {
+            y = S::fma(y, x, S::splat(*c));
+        }
+        y
+    }
+}
+
+/// 2^x for x up to 126; below -126 it is about 1e-38.
+///
+/// # Safety
+/// The processor must have `S`'s instructions.
+#[inline(always)]
+pub(crate) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
+    // SAFETY: as this function's own.
+    unsafe {
+        let x = S::max(x, S::splat(-126.0));
+        let n = S::round(x);
+        S::mul(polynomial::<S, 6>(&EXP2, S::sub(x, n)), S::power_of_two(n))
+    }
+}
+
+/// 1 / (1 + e^-x).
+#[inline(always)]
+unsafe fn sigmoid<S: Simd>(x: S::F) -> S::F {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe {
+        // e^88 is near the largest float.
+        let x = S::min(S::mul(x, S::splat(-std::f32::consts::LOG2_E)), S::splat(126.0));
+        S::div(S::splat(1.0), S::add(S::splat(1.0), exp2::<S>(x)))
+    }
+}
+
+/// What follows a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// x Phi(x), by the error function.
+    Gelu,
+    /// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+    GeluTanh,
+    /// x sigmoid(1.702 x): OpenAI's CLIP.
+    QuickGelu,
+    /// max(x, 0).
+    Relu,
+}
+
+impl Activation {
+    /// Of each of some values, in place.
+    pub fn apply(self, kernel: Kernel, values: &mut [f32]) {
+        run(kernel, Map(self, values));
+    }
+
+    /// Of a vector.
+    ///
+    /// # Safety
+    /// The processor must have `S`'s instructions.
+    #[inline(always)]
+    pub(crate) unsafe fn of<S: Simd>(self, x: S::F) -> S::F {
+        // SAFETY: as this function's own.
+        unsafe {
+            match self {
+                Activation::None => x,
+                Activation::Relu => S::max(x, S::splat(0.0)),
+                Activation::QuickGelu => S::mul(x, sigmoid::<S>(S::mul(x, S::splat(1.702)))),
+                Activation::GeluTanh => {
+                    // (1 + tanh u) / 2 is the sigmoid of 2 u.
+                    let cubic = S::fma(S::mul(x, x), S::splat(0.044_715), S::splat(1.0));
+                    let twice = S::mul(S::mul(x, cubic), S::splat(1.595_769_1));
+                    S::mul(x, sigmoid::<S>(twice))
+                }
+                Activation::Gelu => {
+                    let limit = S::splat(GELU_LIMIT);
+                    let near = S::max(S::min(x, limit), S::splat(-GELU_LIMIT));
+                    let share = polynomial::<S, 9>(&GELU, S::mul(near, near));
+                    S::mul(x, S::fma(near, share, S::splat(0.5)))
+                }
+            }
+        }
+    }
+}
+
+struct Map<'a>(Activation, &'a mut [f32]);
+
+impl Work for Map<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: `run` chose a kernel that the processor has.
+        unsafe { activate::<S>(self.0, self.1) }
+    }
+}
+
+/// An activation of each of some values, in place.
+///
+/// # Safety
+/// The processor must have `S`'s instructions.
+#[inline(always)]
+pub(crate) unsafe fn activate<S: Simd>(activation: Activation, values: &mut [f32]) {
+    // SAFETY: as this function's own; parts stay inside the slice.
+    unsafe {
+        let mut chunks = values.chunks_exact_mut(S::LANES);
+        for chunk in &mut chunks {
+            let p = chunk.as_mut_ptr();
+            S::store(p, activation.of::<S>(S::load(p)));
+        }
+        let rest = chunks.into_remainder();
+        let y = activation.of::<S>(S::load_part(rest.as_ptr(), rest.len()));
+        S::store_part(rest.as_mut_ptr(), y, rest.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error function by its series, in doubles.
+    fn erf(x: f64) -> f64 {
+        if x.abs() > 5.0 {
+            return x.signum();
+        }
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * 2.0 / std::f64::consts::PI.sqrt()
+    }
+
+    #[test]
+    fn activations_are_what_they_are_called_on_every_kernel() {
+        type Exact = fn(f64) -> f64;
+        let all: [(Activation, Exact, f64); 5] = [
+            (Activation::None, |x| x, 0.0),
+            (Activation::Relu, |x| x.max(0.0), 0.0),
+            (Activation::Gelu, |x| x * (1.0 + erf(x / 2f64.sqrt())) / 2.0, 2e-5),
+            (Activation::QuickGelu, |x| x / (1.0 + (-1.702 * x).exp()), 1e-6),
+            (
+                Activation::GeluTanh,
+                |x| x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh()) / 2.0,
+                1e-6,
+            ),
+        ];
+        let values: Vec<f32> = (-4000..=4000).map(|i| i as f32 * 0.005).chain([-1e4, 1e4, 3e-39, -0.0]).collect();
+        for kernel in Kernel::available() {
+            for (activation, exact, bound) in all {
+                let mut found = values.clone();
+                activation.apply(kernel, &mut found);
+                for (x, y) in values.iter().zip(&found) {
+                    let expected = exact(f64::from(*x));
+                    // Relative to what goes in: GELU of -20 may be -20 times the rounding of its share.
+                    let off = (f64::from(*y) - expected).abs() / f64::from(x.abs()).max(1.0);
+                    assert!(off <= bound, "{kernel} {activation:?}({x}) is {y}, not {expected}");
+                }
+            }
+        }
+    }
+}

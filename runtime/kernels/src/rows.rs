@@ -1,0 +1,234 @@
+//! Rows on their way into integer products: normalised where a LayerNorm stands before, then as bytes with one scale.
+
+use aligned_vec::{AVec, ConstAlign};
+
+use crate::cpu::Kernel;
+use crate::simd::{Simd, Work, run};
+use crate::tile::GROUP;
+
+/// A LayerNorm over rows: `(x - mean) / sqrt(variance + epsilon) * gain + shift`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerNorm {
+    /// One for each value of a row.
+    pub gain: Vec<f32>,
+    /// One for each value of a row.
+    pub shift: Vec<f32>,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// Rows as bytes: `value = byte * scale` of its row, with bytes in -127..=127.
+#[derive(Clone, Debug)]
+pub struct Bytes {
+    kernel: Kernel,
+    rows: usize,
+    width: usize,
+    /// Whole groups of four; what is beyond the width meets weights of zero.
+    stride: usize,
+    bytes: AVec<u8, ConstAlign<64>>,
+    scales: Vec<f32>,
+    normalised: Vec<f32>,
+}
+
+impl Bytes {
+    /// No rows yet.
+    pub fn new(kernel: Kernel) -> Self {
+        let bytes = AVec::new(64);
+        Bytes { kernel, rows: 0, width: 0, stride: 0, bytes, scales: Vec::new(), normalised: Vec::new() }
+    }
+
+    /// Takes rows of `width` floats, through a LayerNorm where one is given. Buffers are kept. A row of zeros has scale
+    /// zero; values that are not finite give bytes without meaning, and stay NaN in the scale.
+    ///
+    /// # Panics
+    /// When `values` are no whole rows, or the LayerNorm has another width.
+    pub fn take(&mut self, values: &[f32], width: usize, norm: Option<&LayerNorm>) {
+        assert!(width > 0 && values.len().is_multiple_of(width), "{} values in rows of {width}", values.len());
+        if let Some(norm) = norm {
+            assert!(norm.gain.len() == width && norm.shift.len() == width, "a LayerNorm of another width");
+        }
+        (self.rows, self.width, self.stride) = (values.len() / width, width, width.next_multiple_of(GROUP));
+        // A vector's store may reach over the end of the last row.
+        self.bytes.resize(self.rows * self.stride + 64, 0);
+        self.scales.resize(self.rows, 0.0);
+        self.normalised.resize(width, 0.0);
+        let kernel = self.kernel;
+        run(kernel, Take { of: self, values, norm });
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Values of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The kernel that they are for.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    pub(crate) fn parts(&self) -> (&[u8], usize, &[f32]) {
+        (&self.bytes, self.stride, &self.scales)
+    }
+
+    /// The bytes of a row as numbers, and its scale.
+    pub fn row(&self, row: usize) -> (Vec<i8>, f32) {
+        let unsigned = is_unsigned(self.kernel);
+        let number = |b: &u8| if unsigned { (b ^ 0x80).cast_signed() } else { b.cast_signed() };
+        (self.bytes[row * self.stride..][..self.width].iter().map(number).collect(), self.scales[row])
+    }
+}
+
+pub(crate) fn is_unsigned(kernel: Kernel) -> bool {
+    struct Asked<'a>(&'a mut bool);
+    impl Work for Asked<'_> {
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            *self.0 = S::UNSIGNED;
+        }
+    }
+    let mut unsigned = false;
+    run(kernel, Asked(&mut unsigned));
+    unsigned
+}
+
+struct Take<'a> {
+    of: &'a mut Bytes,
+    values: &'a [f32],
+    norm: Option<&'a LayerNorm>,
+}
+
+impl Work for Take<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Take { of: Bytes { width, stride, bytes, scales, normalised, .. }, values, norm } = self;
+        for (i, row) in values.chunks_exact(*width).enumerate() {
+            // SAFETY: the processor has the instructions (`simd::run`); each row's bytes end before the padding.
+            unsafe {
+                let row = match norm {
+                    Some(norm) => {
+                        normalise::<S>(row, norm, normalised);
+                        &normalised[..]
+                    }
+                    None => row,
+                };
+                let most = largest::<S>(row);
+                let scale = if most > 0.0 { 127.0 / most } else { 0.0 };
+                // NaN and infinity stay visible to whoever reads the product.
+                scales[i] = if most.is_finite() { most / 127.0 } else { f32::NAN };
+                write::<S>(row, scale, bytes[i * *stride..].as_mut_ptr());
+            }
+        }
+    }
+}
+
+/// The largest absolute value; NaN and infinity count as infinity.
+#[inline(always)]
+unsafe fn largest<S: Simd>(row: &[f32]) -> f32 {
+    // SAFETY: the caller vouches for the instructions; parts stay inside the row.
+    unsafe {
+        let (mut most, mut odd) = (S::splat(0.0), S::splat(0.0));
+        let mut chunks = row.chunks_exact(S::LANES);
+        for chunk in &mut chunks {
+            let x = S::load(chunk.as_ptr());
+            most = S::max(most, S::abs(x));
+            // x - x is 0, or NaN where x is not finite.
+            odd = S::add(odd, S::sub(x, x));
+        }
+        let rest = chunks.remainder();
+        let x = S::load_part(rest.as_ptr(), rest.len());
+        most = S::max(most, S::abs(x));
+        odd = S::add(odd, S::sub(x, x));
+        if S::sum(odd) == 0.0 { S::largest(most) } else { f32::INFINITY }
+    }
+}
+
+/// Writes `row * scale` as bytes; the last vector may reach up to 64 bytes over the end.
+#[inline(always)]
+unsafe fn write<S: Simd>(row: &[f32], scale: f32, out: *mut u8) {
+    // SAFETY: the caller vouches for the instructions and the space; parts of the row stay inside.
+    unsafe {
+        let scale = S::splat(scale);
+        let mut chunks = row.chunks_exact(S::LANES);
+        let mut at = 0;
+        for chunk in &mut chunks {
+            S::store_bytes(out.add(at), S::mul(S::load(chunk.as_ptr()), scale));
+            at += S::LANES;
+        }
+        let rest = chunks.remainder();
+        if !rest.is_empty() {
+            S::store_bytes(out.add(at), S::mul(S::load_part(rest.as_ptr(), rest.len()), scale));
+        }
+    }
+}
+
+/// LayerNorm of a row.
+#[inline(always)]
+unsafe fn normalise<S: Simd>(row: &[f32], norm: &LayerNorm, out: &mut [f32]) {
+    let n = row.len() as f32;
+    // SAFETY: the caller vouches for the instructions; all four slices have the row's length.
+    unsafe {
+        let mut sum = S::splat(0.0);
+        let whole = row.len() / S::LANES * S::LANES;
+        let rest = row.len() - whole;
+        for at in (0..whole).step_by(S::LANES) {
+            sum = S::add(sum, S::load(row.as_ptr().add(at)));
+        }
+        sum = S::add(sum, S::load_part(row.as_ptr().add(whole), rest));
+        let mean = S::sum(sum) / n;
+        // A second pass over a row that is in the nearest cache: no cancellation.
+        let (centre, mut squares) = (S::splat(mean), S::splat(0.0));
+        for at in (0..whole).step_by(S::LANES) {
+            let d = S::sub(S::load(row.as_ptr().add(at)), centre);
+            squares = S::fma(d, d, squares);
+        }
+        let mut variance = S::sum(squares);
+        for x in &row[whole..] {
+            variance += (x - mean) * (x - mean);
+        }
+        let inverse = S::splat(1.0 / (variance / n + norm.epsilon).sqrt());
+        let place = |at: usize| (row.as_ptr().add(at), norm.gain.as_ptr().add(at), norm.shift.as_ptr().add(at));
+        for at in (0..whole).step_by(S::LANES) {
+            let (x, gain, shift) = place(at);
+            let y = S::mul(S::sub(S::load(x), centre), inverse);
+            S::store(out.as_mut_ptr().add(at), S::fma(y, S::load(gain), S::load(shift)));
+        }
+        if rest > 0 {
+            let (x, gain, shift) = place(whole);
+            let y = S::mul(S::sub(S::load_part(x, rest), centre), inverse);
+            let y = S::fma(y, S::load_part(gain, rest), S::load_part(shift, rest));
+            S::store_part(out.as_mut_ptr().add(whole), y, rest);
+        }
+    }
+}
+
+/// LayerNorm of rows of floats.
+///
+/// # Panics
+/// When `values` are no whole rows of the LayerNorm's width, or `out` has another length.
+pub fn layer_norm(kernel: Kernel, values: &[f32], norm: &LayerNorm, out: &mut [f32]) {
+    let width = norm.gain.len();
+    assert!(width > 0 && norm.shift.len() == width && values.len().is_multiple_of(width) && out.len() == values.len());
+    run(kernel, Norms { values, norm, out });
+}
+
+struct Norms<'a> {
+    values: &'a [f32],
+    norm: &'a LayerNorm,
+    out: &'a mut [f32],
+}
+
+impl Work for Norms<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let width = self.norm.gain.len();
+        for (row, out) in self.values.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
+            // SAFETY: the processor has the instructions (`simd::run`); lengths were checked.
+            unsafe { normalise::<S>(row, self.norm, out) }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Vectors of floats and of integers, the same for every processor: what the operators are written in.
+//!
+//! An operator is a [`Work`]: one generic function over [`Simd`], inlined into one entry for each [`Kernel`], which
+//! switches the instructions on. So an operator is written once and compiled for each family.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+
+use crate::cpu::Kernel;
+use crate::tile::{FloatTile, IntTile};
+
+/// Vectors of one family of instructions.
+///
+/// # Safety
+/// Every function may be called only where the processor has the family's instructions. Pointers must be valid for
+/// [`Simd::LANES`] values (or the number given), with any alignment.
+pub(crate) trait Simd: Copy {
+    /// A vector of 32-bit floats.
+    type F: Copy;
+    /// A vector of as many 32-bit integers.
+    type I: Copy;
+    /// Values in a vector.
+    const LANES: usize;
+    /// Whether [`Simd::dot`] reads the bytes of rows as unsigned: they are then stored 128 above their value.
+    const UNSIGNED: bool;
+    /// Columns of an integer tile, a multiple of [`Simd::LANES`]: the width of a panel of weights.
+    const INT_COLUMNS: usize;
+    /// Most rows of an integer tile.
+    const INT_ROWS: usize;
+    /// Columns and most rows of a float tile.
+    const FLOAT_COLUMNS: usize;
+    const FLOAT_ROWS: usize;
+
+    unsafe fn splat(x: f32) -> Self::F;
+    unsafe fn load(p: *const f32) -> Self::F;
+    unsafe fn store(p: *mut f32, v: Self::F);
+    /// The first `n` lanes; the others are zero, and their memory is not touched.
+    unsafe fn load_part(p: *const f32, n: usize) -> Self::F;
+    unsafe fn store_part(p: *mut f32, v: Self::F, n: usize);
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once where the processor can.
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn abs(a: Self::F) -> Self::F;
+    /// To whole numbers, halves to even.
+    unsafe fn round(a: Self::F) -> Self::F;
+    /// 2 to the power of whole numbers in -126..=127.
+    unsafe fn power_of_two(n: Self::F) -> Self::F;
+    unsafe fn sum(a: Self::F) -> f32;
+    unsafe fn largest(a: Self::F) -> f32;
+
+    unsafe fn int_load(p: *const i32) -> Self::I;
+    unsafe fn int_to_float(a: Self::I) -> Self::F;
+    /// Adds to each lane the dot product of `four` bytes of a row (as [`Simd::store_bytes`] wrote them) with the lane's
+    /// own four bytes of the `4 * LANES` at `weights`.
+    unsafe fn dot(sum: Self::I, four: i32, weights: *const i8) -> Self::I;
+    /// Rounds to whole numbers, halves to even, and stores them as bytes; the values are in -127..=127.
+    unsafe fn store_bytes(p: *mut u8, v: Self::F);
+
+    /// Multiplies `rows` (1..=INT_ROWS) rows by one panel.
+    unsafe fn int_tile(rows: usize, tile: &IntTile);
+    /// Multiplies `rows` (1..=FLOAT_ROWS) rows by up to FLOAT_COLUMNS columns.
+    unsafe fn float_tile(rows: usize, tile: &FloatTile);
+}
+
+/// The two tiles of a family: `tiles!(ROWS x COLUMN VECTORS of integers, ROWS x COLUMN VECTORS of floats)`.
+macro_rules! tiles {
+    ([$($int_rows:literal)*] x $int_columns:literal, [$($float_rows:literal)*] x $float_columns:literal) => {
+        const INT_COLUMNS: usize = $int_columns * Self::LANES;
+        const INT_ROWS: usize = [$($int_rows),*].len();
+        const FLOAT_COLUMNS: usize = $float_columns * Self::LANES;
+        const FLOAT_ROWS: usize = [$($float_rows),*].len();
+
+        #[inline(always)]
+        unsafe fn int_tile(rows: usize, tile: &crate::tile::IntTile) {
+            // SAFETY: as this function's own.
+            unsafe {
+                match rows {
+                    $($int_rows => crate::tile::int_tile::<Self, $int_rows, $int_columns>(tile),)*
+                    _ => {}
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn float_tile(rows: usize, tile: &crate::tile::FloatTile) {
+            // SAFETY: as this function's own.
+            unsafe {
+                match rows {
+                    $($float_rows => crate::tile::float_tile::<Self, $float_rows, $float_columns>(tile),)*
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+use tiles;
+
+/// An operator's inner part.
+pub(crate) trait Work {
+    /// Does it with one family of instructions. Implementations are `#[inline(always)]`, so that they are compiled with
+    /// the instructions of the entry that calls them.
+    ///
+    /// # Safety
+    /// The processor must have the family's instructions.
+    unsafe fn run<S: Simd>(self);
+}
+
+/// Does a piece of work with a kernel's instructions.
+///
+/// # Panics
+/// When this processor cannot run the kernel.
+pub(crate) fn run(kernel: Kernel, work: impl Work) {
+    assert!(kernel.is_available(), "{kernel} on a processor without its instructions");
+    match kernel {
+        // SAFETY: the portable vectors need no instructions.
+        Kernel::Portable => unsafe { work.run::<portable::Portable>() },
+        // SAFETY: the processor has the instructions: asserted above.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => unsafe { avx2::run::<false, _>(work) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::AvxVnni => unsafe { avx2::run_vnni(work) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512Vnni => unsafe { avx512::run(work) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon => unsafe { neon::run(work) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Dotprod => unsafe { neon::run_dotprod(work) },
+        _ => {}
+    }
+}
+
+/// Columns of a panel of weights, by kernel.
+pub(crate) fn panel_columns(kernel: Kernel) -> usize {
+    struct Columns<'a>(&'a mut usize);
+    impl Work for Columns<'_> {
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            *self.0 = S::INT_COLUMNS;
+        }
+    }
+    let mut columns = 0;
+    run(kernel, Columns(&mut columns));
+    columns
+}

@@ -1,0 +1,180 @@
+//! NEON: 4 lanes, 32 registers; with or without dot products of bytes.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::{Simd, Work, tiles};
+
+/// Vectors of 128 bits.
+#[derive(Clone, Copy)]
+pub(super) struct Neon<const DOTPROD: bool>;
+
+/// Does the work with what every aarch64 has.
+///
+/// # Safety
+/// None beyond the work's own: NEON is part of the architecture.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn run<W: Work>(work: W) {
+    // SAFETY: as this function's own.
+    unsafe { work.run::<Neon<false>>() }
+}
+
+/// Does the work with dot products of bytes.
+///
+/// # Safety
+/// The processor must have them.
+#[target_feature(enable = "neon,dotprod")]
+pub(super) unsafe fn run_dotprod<W: Work>(work: W) {
+    // SAFETY: as this function's own.
+    unsafe { work.run::<Neon<true>>() }
+}
+
+// SAFETY (of every block here): the caller vouches for the instructions and the pointers.
+impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
+    type F = float32x4_t;
+    type I = int32x4_t;
+    const LANES: usize = 4;
+    const UNSIGNED: bool = false;
+    // 24 sums, 4 weights and a row's bytes.
+    tiles!([1 2 3 4 5 6] x 4, [1 2 3 4 5 6] x 4);
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vdupq_n_f32(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vld1q_f32(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: float32x4_t) {
+        // SAFETY: see above.
+        unsafe { vst1q_f32(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize) -> float32x4_t {
+        let mut lanes = [0f32; 4];
+        // SAFETY: see above.
+        unsafe {
+            for (i, lane) in lanes.iter_mut().enumerate().take(n) {
+                *lane = *p.add(i);
+            }
+            vld1q_f32(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_part(p: *mut f32, v: float32x4_t, n: usize) {
+        let mut lanes = [0f32; 4];
+        // SAFETY: see above.
+        unsafe {
+            vst1q_f32(lanes.as_mut_ptr(), v);
+            for (i, lane) in lanes.iter().enumerate().take(n) {
+                *p.add(i) = *lane;
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vdivq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vmaxq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vminq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn abs(a: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vabsq_f32(a) }
+    }
+    #[inline(always)]
+    unsafe fn round(a: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vrndnq_f32(a) }
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)))) }
+    }
+    #[inline(always)]
+    unsafe fn sum(a: float32x4_t) -> f32 {
+        // SAFETY: see above.
+        unsafe { vaddvq_f32(a) }
+    }
+    #[inline(always)]
+    unsafe fn largest(a: float32x4_t) -> f32 {
+        // SAFETY: see above.
+        unsafe { vmaxvq_f32(a) }
+    }
+    #[inline(always)]
+    unsafe fn int_load(p: *const i32) -> int32x4_t {
+        // SAFETY: see above.
+        unsafe { vld1q_s32(p) }
+    }
+    #[inline(always)]
+    unsafe fn int_to_float(a: int32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vcvtq_f32_s32(a) }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: int32x4_t, four: i32, weights: *const i8) -> int32x4_t {
+        // SAFETY: see above.
+        unsafe {
+            let (row, weights) = (vreinterpretq_s8_s32(vdupq_n_s32(four)), vld1q_s8(weights));
+            if DOTPROD {
+                // The intrinsic is not stable yet.
+                let mut sum = sum;
+                asm!(
+                    "sdot {sum:v}.4s, {row:v}.16b, {weights:v}.16b",
+                    sum = inout(vreg) sum,
+                    row = in(vreg) row,
+                    weights = in(vreg) weights,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+                return sum;
+            }
+            // A sum of two products is 32,258 at most, which 16 bits hold.
+            let low = vmull_s8(vget_low_s8(row), vget_low_s8(weights));
+            let high = vmull_high_s8(row, weights);
+            vpadalq_s16(sum, vpaddq_s16(low, high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, v: float32x4_t) {
+        // SAFETY: see above.
+        unsafe {
+            let half = vqmovn_s32(vcvtnq_s32_f32(v));
+            let bytes = vqmovn_s16(vcombine_s16(half, half));
+            p.cast::<i32>().write_unaligned(vget_lane_s32::<0>(vreinterpret_s32_s8(bytes)));
+        }
+    }
+}
