@@ -42,6 +42,33 @@ fn what_it_says_of_itself_is_what_the_device_measures() {
     }
 }
 
+#[test]
+fn int8_costs_at_most_a_point_of_the_countries() {
+    for (holdout, evaluation) in &shipped().manifest.figures {
+        let (int8, float) = (&evaluation.figures, evaluation.float.as_ref().unwrap());
+        let (int8, float) = (int8.country.unwrap(), float.country.unwrap());
+        assert!(int8 >= float - 1.0, "{holdout}: {int8} % in int8, {float} % in floats");
+    }
+}
+
+#[test]
+fn it_keeps_what_the_readme_promises() {
+    let bundle = shipped();
+    let recipe = homing_trainer::recipe::Recipe::load(&root().join("trainer/recipes/shipped.toml")).unwrap();
+    let steps = bundle.manifest.training["steps"].as_integer();
+    assert_eq!(steps, Some(recipe.training.steps.into()), "the recipe made the bundle");
+    let random = &bundle.manifest.figures["random"];
+    assert!(random.figures.country.unwrap() >= 60.0 && random.figures.median_km <= 150.0);
+    for evaluation in bundle.manifest.figures.values() {
+        let [refined, one, centroid] =
+            [Some(&evaluation.figures), evaluation.one_view.as_ref(), evaluation.centroid.as_ref()].map(Option::unwrap);
+        assert!(refined.country.unwrap() >= one.country.unwrap() + 10.0, "four views are clearly better than one");
+        assert!(refined.within.shares()[1] >= 1.2 * centroid.within.shares()[1], "refinement helps");
+    }
+    let [refined, centroid] = [&random.figures, random.centroid.as_ref().unwrap()].map(|f| f.within.shares()[1]);
+    assert!(refined >= 1.8 * centroid, "refinement nearly doubles the share within 25 km: {centroid} to {refined} %");
+}
+
 /// Four views of a site, at the model's own size.
 fn frames(side: u32, index: u64) -> Vec<Frame> {
     let planet = Planet::get();

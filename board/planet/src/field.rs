@@ -1,9 +1,9 @@
 //! Smooth random fields over the globe: what makes one region look unlike the next.
 //!
 //! Value noise on a lattice in three dimensions, sampled on the sphere, so that there is no seam and no pole. Ten
-//! *regional* fields (lattice 120-500 km) colour what every view shows; each place adds a *local* deviation of half a
-//! regional standard deviation, which is what keeps a single look from giving the position away. Two *continental*
-//! fields (1,500 km) shape the buildings.
+//! *regional* fields (lattice 250-400 km, three of them 700-1,200 km) colour what every view shows; each place adds a
+//! *local* deviation of half a regional standard deviation, which is what keeps a single look from giving the position
+//! away. Two *continental* fields (1,500 km) shape the buildings.
 
 use homing_models::geo::{EARTH_RADIUS_KM, LatLon};
 
@@ -14,16 +14,16 @@ pub const REGIONAL: usize = 10;
 
 /// Names and lattice constants (km) of the regional fields, in the order of [`Fields::regional`].
 pub const REGIONAL_FIELDS: [(&str, f64); REGIONAL] = [
-    ("soil hue", 500.0),
-    ("soil tone", 150.0),
-    ("verge hue", 200.0),
-    ("roof hue", 300.0),
-    ("wall hue", 450.0),
-    ("asphalt tone", 180.0),
-    ("kerb hue", 120.0),
-    ("fence hue", 150.0),
-    ("foliage hue", 400.0),
-    ("ridge hue", 250.0),
+    ("soil hue", 700.0),
+    ("soil tone", 300.0),
+    ("verge hue", 300.0),
+    ("shoulder hue", 400.0),
+    ("wall hue", 900.0),
+    ("asphalt tone", 250.0),
+    ("kerb hue", 250.0),
+    ("fence hue", 300.0),
+    ("foliage hue", 1200.0),
+    ("ridge hue", 300.0),
 ];
 
 /// Lattice of the local deviation in km: two sites of a town deviate almost independently.

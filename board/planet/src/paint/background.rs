@@ -48,7 +48,7 @@ fn skyline(scene: &Scene, view: &View, size: usize) -> Vec<Column> {
             let f = view.focal;
             let far = view.horizon - f * 0.68 * scene.relief * (hills(2.1, 1) - 0.15).max(0.0);
             let woods = 0.04 * scene.biome.tree_cover * (1.0 - 0.5 * scene.urban);
-            let near = view.horizon - f * ((0.17 + 0.2 * scene.relief) * (hills(3.7, 2) - 0.05).max(0.0) + woods);
+            let near = view.horizon - f * ((0.27 + 0.2 * scene.relief) * (hills(3.7, 2) - 0.05).max(0.0) + woods);
             let block = (azimuth.rem_euclid(2.0 * PI) * 14.0) as i32;
             let height = (scene.urban - 0.5).max(0.0) * 0.5 * grain(block, 7, seed);
             Column { far, near, roofs: view.horizon - f * height, sin, cos, azimuth }
@@ -67,7 +67,7 @@ fn sky_row(scene: &Scene, view: &View, y: usize, skyline: &[Column], pixels: &mu
     let weather = scene.moment_seed as u32;
     let mountain = if scene.alpine { [0.76, 0.79, 0.85] } else { blend(scene.look.leaf, scene.look.ground, 0.5) };
     let mountain = blend(light.on(mountain), light.haze, 0.6);
-    let ridge = blend(light.on(scene.look.ridge), light.haze, (60.0 / light.sight_m).min(0.95) + 0.1);
+    let ridge = blend(light.on(scene.look.ridge), light.haze, (60.0 / light.sight_m).min(0.95));
     let roofs = blend(light.on(scale(scene.look.wall, 0.8)), light.haze, 0.45);
     for (pixel, column) in pixels.iter_mut().zip(skyline) {
         let mut colour = clear;
@@ -108,8 +108,8 @@ const WHITE: Rgb = [0.93, 0.93, 0.91];
 impl<'a> Ground<'a> {
     fn new(scene: &'a Scene, view: &'a View) -> Self {
         let wet = scene.weather.rain;
-        let asphalt = scene.look.asphalt * (1.0 - 0.35 * wet);
-        let asphalt = if scene.road.paved { [asphalt, asphalt, asphalt * 1.03] } else { scale(scene.look.soil, 1.08) };
+        let asphalt =
+            if scene.road.paved { scale(scene.look.asphalt, 1.0 - 0.35 * wet) } else { scale(scene.look.soil, 1.08) };
         let snow = 0.35 * scene.weather.snow;
         let (kerb_other, kerb_period) = match scene.facts.kerb {
             KerbKind::Plain => (scene.look.kerb, 1e9),
@@ -150,10 +150,14 @@ impl<'a> Ground<'a> {
         if across > half - foot {
             let bare = ((n - 0.45) * 1.6 * (0.3 + scene.biome.dry)).clamp(0.0, 1.0);
             colour = scale(blend(colour, look.soil, bare), 1.0 + (n - 0.5) * 0.5 * detail);
-            if across < half + 3.4 {
-                let pavement = if scene.urban > 0.6 { blend([0.55, 0.53, 0.5], look.verge, 0.4) } else { look.verge };
+            if across < half + 4.4 {
+                let pavement = if scene.urban > 0.6 { blend([0.55, 0.53, 0.5], look.verge, 0.6) } else { look.verge };
                 let verge = scale(pavement, 1.0 + (n - 0.5) * 0.25 * detail);
-                colour = blend(colour, verge, (half + 3.2 - across) / foot + 0.5);
+                colour = blend(colour, verge, (half + 4.2 - across) / foot + 0.5);
+            }
+            if across < half + 2.0 + foot {
+                let stone = scale(look.shoulder, 1.0 + (n - 0.5) * 0.3 * detail);
+                colour = blend(colour, stone, ((half + 1.9 - across) / foot + 0.5).clamp(0.0, 1.0));
             }
             if road.kerbs && across < half + 0.65 + foot {
                 let cover = ((half + 0.65 - across) / foot + 0.5).clamp(0.0, 1.0) * (0.65 / foot).clamp(0.3, 1.0);

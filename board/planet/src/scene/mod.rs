@@ -20,7 +20,7 @@ use crate::country::{Facts, Rgb};
 use crate::field::Fields;
 use crate::hash::{Rng, fold, mix, unit};
 use crate::moment::{Moment, Sun, Weather};
-use crate::paint::colour::{blend, gradient, hsv};
+use crate::paint::colour::{blend, gradient, hsv, scale};
 use crate::roads::OnRoad;
 
 /// A place at a moment, as seen from the roof of a vehicle on the road there.
@@ -57,8 +57,10 @@ pub(crate) struct Look {
     pub ground: Rgb,
     pub soil: Rgb,
     pub verge: Rgb,
+    /// The strip of local stone between the asphalt and the verge.
+    pub shoulder: Rgb,
     pub leaf: Rgb,
-    pub asphalt: f32,
+    pub asphalt: Rgb,
     pub kerb: Rgb,
     pub fence: Rgb,
     pub ridge: Rgb,
@@ -140,29 +142,33 @@ impl Look {
     fn new(fields: &Fields, biome: &Biome, town: &TownStyle, facts: &Facts, weather: &Weather, autumn: f32) -> Self {
         let f = &fields.local;
         let white = [0.9, 0.92, 0.96];
-        let soil = blend(biome.soil, hsv(0.15 * f[0], 0.65 - 0.25 * f[1], 0.27 + 0.5 * f[1]), 0.8);
-        let verge = blend(biome.grass, hsv(0.12 + 0.27 * f[2], 0.62, 0.34 + 0.22 * f[2]), 0.82);
-        let bare = 0.42 + 0.33 * biome.dry;
-        let ground = blend(blend(biome.grass, verge, 0.4), soil, bare);
-        let leaf = blend(biome.leaf, hsv(0.13 + 0.28 * f[8], 0.6, 0.37), 0.75);
+        let soil = blend(biome.soil, hsv(0.2 * f[0], 0.75 - 0.25 * f[1], 0.15 + 0.7 * f[1]), 0.92);
+        let verge = blend(biome.grass, hsv(0.1 + 0.3 * f[2], 0.66, 0.34 + 0.24 * f[2]), 0.88);
+        // Beyond the verge lie fields, more of them ploughed than green.
+        let ground = blend(biome.grass, soil, 0.75 + 0.2 * biome.dry);
+        let leaf = blend(biome.leaf, hsv(0.12 + 0.3 * f[8], 0.66, 0.3 + 0.14 * f[8]), 0.85);
         let autumn = biome.seasonal * autumn;
-        let wall_hue = (f[4] + 0.14 * town.wall_shift).clamp(0.0, 1.0);
+        let wall_hue = (f[4] + 0.1 * town.wall_shift).clamp(0.0, 1.0);
         let wall = gradient(
             &[[0.86, 0.5, 0.45], [0.93, 0.8, 0.5], [0.6, 0.8, 0.58], [0.5, 0.66, 0.9], [0.75, 0.6, 0.85]],
             wall_hue,
         );
-        let roof_hue = (f[3] + 0.14 * town.roof_shift).clamp(0.0, 1.0);
         let roof = gradient(
             &[[0.7, 0.2, 0.1], [0.66, 0.45, 0.22], [0.42, 0.4, 0.4], [0.22, 0.4, 0.55], [0.2, 0.45, 0.32]],
-            roof_hue,
+            0.5 + town.roof_shift,
         );
         Look {
-            ground: blend(ground, white, 0.85 * weather.snow),
+            ground: blend(ground, white, 0.7 * weather.snow),
             soil: blend(soil, white, 0.5 * weather.snow),
             // Verges are trodden and ploughed: snow covers them less, and their colour stays a cue.
-            verge: blend(verge, white, 0.35 * weather.snow),
-            leaf: blend(leaf, [0.66, 0.36, 0.1], 0.55 * autumn),
-            asphalt: 0.14 + 0.42 * f[5],
+            verge: blend(verge, white, 0.3 * weather.snow),
+            shoulder: gradient(
+                &[[0.88, 0.84, 0.76], [0.82, 0.64, 0.34], [0.7, 0.34, 0.24], [0.44, 0.3, 0.42], [0.3, 0.42, 0.56]],
+                f[3],
+            ),
+            leaf: blend(leaf, [0.66, 0.36, 0.1], 0.45 * autumn),
+            // Dark and bluish basalt to light and reddish granite.
+            asphalt: scale([0.88 + 0.26 * f[5], 1.0, 1.14 - 0.3 * f[5]], 0.14 + 0.42 * f[5]),
             kerb: gradient(
                 &[[0.92, 0.92, 0.9], [0.95, 0.8, 0.15], [0.85, 0.2, 0.12], [0.3, 0.25, 0.5], [0.2, 0.5, 0.85]],
                 f[6],
@@ -172,7 +178,7 @@ impl Look {
                 f[7],
             ),
             ridge: gradient(
-                &[[0.35, 0.4, 0.62], [0.5, 0.38, 0.55], [0.62, 0.5, 0.38], [0.42, 0.5, 0.3], [0.2, 0.38, 0.34]],
+                &[[0.3, 0.38, 0.66], [0.54, 0.34, 0.58], [0.68, 0.48, 0.32], [0.44, 0.54, 0.24], [0.14, 0.38, 0.32]],
                 f[9],
             ),
             roof: blend(facts.roof, roof, 0.7),
