@@ -46,7 +46,7 @@ fn gelu<'m>(model: &'m TypedModel, node: &TypedNode) -> Found<'m> {
 fn gelu_tanh<'m>(model: &'m TypedModel, node: &TypedNode) -> Found<'m> {
     let (sum, factor) = scaled(model, from(model, node.inputs[0]))?;
     let sum = from(model, sum);
-    if !near(factor, 0.797_884_56) || !is(sum, "Add") {
+    if !near(factor, 0.797_884_6) || !is(sum, "Add") {
         return None;
     }
     let cubic = sum.inputs.iter().find_map(|input| scaled(model, from(model, *input)));
