@@ -1,7 +1,7 @@
 //! Transformer operators on bytes: quantised linear layers with what stands before and behind them, attention,
 //! LayerNorm, patch embedding.
 //!
-//! Each is written once over vectors ([`simd`]) and compiled for the instructions of several processors; [`Kernel`] says
+//! Each is written once over vectors (`simd`) and compiled for the instructions of several processors; [`Kernel`] says
 //! which are used. Products of bytes are exact on all of them: rows and weights are in -127..=127, sums in 32 bits.
 
 mod attention;
