@@ -87,7 +87,7 @@ fn the_calibration_lies_in_its_bands() {
         "fields that can be read from four views"
     );
     assert!(number(&text, "What a small network reads", "driving side, balanced accuracy:") >= 65.0);
-    let views_per_s = number(&text, "How fast", "96 px:");
+    let views_per_s = number(&text, "How fast", "96 px");
     assert!(views_per_s >= 1400.0, "{views_per_s} views/s/core");
     let (four, one) =
         ["four views, refined", "one view, refined"].map(|row| country(&text, "### Towns never seen", row)).into();
