@@ -72,7 +72,7 @@ fn interrupted_and_resumed_is_uninterrupted_and_the_training_starts_from_it() {
 #[test]
 fn captions_are_learned_and_answer_for_every_site() {
     let dir = tempfile::tempdir().unwrap();
-    let bench = bench(recipe(60), dir.path());
+    let bench = bench(recipe(150), dir.path());
     let fresh = Clip::new(&bench.recipe.tower, &section(&bench).unwrap().text, bench.recipe.seed, Device::Cpu);
     pretrain(&bench, &|| false).unwrap();
     let clip = open(&bench).unwrap();
@@ -81,5 +81,6 @@ fn captions_are_learned_and_answer_for_every_site() {
     let (before, after) = (ask(&fresh), ask(&clip));
     assert_eq!(after.seen.0 + after.held_out.0, bench.training.samples().len());
     assert!(after.held_out.0 > 0);
-    assert!(after.seen.1.mean_km < before.seen.1.mean_km, "{after:?} {before:?}");
+    // The score counts near guesses: a tower that always names one country has a fair mean distance.
+    assert!(after.seen.1.score > 1.2 * before.seen.1.score, "{after:?} {before:?}");
 }
