@@ -9,6 +9,7 @@ use std::{
 };
 
 use homing_board::host::{self, HostOutput, HostSettings};
+use homing_kernels::Kernel;
 use homing_models::Bundle;
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ pub struct Report {
     pub ram_mb: Option<u64>,
     /// Threads of the inference; this version has one.
     pub threads: usize,
-    /// Whose kernels multiply the matrices.
+    /// The vector instructions that the operators use.
     pub kernel: &'static str,
     /// Panoramas measured, the first one not among them.
     pub queries: usize,
@@ -122,7 +123,7 @@ pub fn run(bundle: &Path, queries: u64) -> anyhow::Result<Report> {
         governor: first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         ram_mb: field("/proc/meminfo", "MemTotal").and_then(|t| kilobytes(&t)).map(|kb| (kb / 1024.0) as u64),
         threads: 1,
-        kernel: "tract",
+        kernel: Kernel::chosen()?.name(),
         queries: watcher.latencies.len(),
         stages: stages.into(),
         first_ms,
@@ -139,7 +140,7 @@ impl fmt::Display for Report {
         let unknown = |s: &Option<String>| s.clone().unwrap_or_else(|| "unknown".to_owned());
         writeln!(
             f,
-            "board {}, {}, {} thread, kernels {}",
+            "board {}, {}, {} thread, kernel {}",
             self.board,
             unknown(&self.processor),
             self.threads,

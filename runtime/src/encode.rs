@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use homing_board::Frame;
+use homing_kernels::{Fused, Pixels};
 use homing_models::{
     MAX_VIEWS,
     bundle::{ENCODER, MANIFEST},
@@ -16,7 +17,7 @@ use tract_onnx::prelude::{Datum, Tensor};
 
 use crate::{
     capture::Panorama,
-    graph::{self, Graph, GraphError, Plan},
+    graph::{self, Graph, GraphError, Plan, Planned},
 };
 
 /// Embeddings of a panorama.
@@ -59,11 +60,11 @@ pub struct Encoder {
     graph: Graph,
     plans: [Option<ReadyPlan>; MAX_VIEWS],
     size: u32,
-    gain: [f32; 3],
-    shift: [f32; 3],
+    pixels: Pixels,
     dims: usize,
     cutter: SquareCutter,
     square: Vec<u8>,
+    fused: Fused,
 }
 
 impl Encoder {
@@ -87,12 +88,20 @@ impl Encoder {
             graph,
             plans: Default::default(),
             size: input.size,
-            gain: std::array::from_fn(|c| 1.0 / (255.0 * input.std[c])),
-            shift: std::array::from_fn(|c| -input.mean[c] / input.std[c]),
+            pixels: Pixels {
+                gain: std::array::from_fn(|c| 1.0 / (255.0 * input.std[c])),
+                shift: std::array::from_fn(|c| -input.mean[c] / input.std[c]),
+            },
             dims,
             cutter: SquareCutter::default(),
             square: vec![0; 3 * (input.size * input.size) as usize],
+            fused: Fused::default(),
         })
+    }
+
+    /// What the plan that was made last has of our operators.
+    pub fn fused(&self) -> &Fused {
+        &self.fused
     }
 
     /// Makes the plan for this number of views ahead of time.
@@ -104,10 +113,11 @@ impl Encoder {
         if slot.is_none() {
             let side = self.size as usize;
             let shape = [views, 3, side, side];
-            let plan = self.graph.plan(&shape, views)?;
+            let Planned { plan, fused } = self.graph.plan(&shape, views, Some(&self.pixels))?;
             let input = Tensor::zero_dt(f32::datum_type(), &shape)
                 .map_err(|e| GraphError::Load { file: ENCODER, cause: e.to_string() })?;
             *slot = Some(ReadyPlan { plan, input: Arc::new(input) });
+            self.fused = fused;
         }
         Ok(())
     }
@@ -142,7 +152,7 @@ impl Encoder {
             return Ok(());
         }
         self.warm_up(out.views)?;
-        let Encoder { plans, cutter, square, gain, shift, size, dims, .. } = self;
+        let Encoder { plans, cutter, square, pixels: Pixels { gain, shift }, size, dims, .. } = self;
         let Some(ready) = &mut plans[out.views - 1] else {
             return Ok(());
         };

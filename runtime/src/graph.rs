@@ -1,7 +1,8 @@
-//! Loading an ONNX graph into tract, with the checks that a file on a vehicle needs.
+//! Loading an ONNX graph into tract, with the checks that a file on a vehicle needs and with our operators in it.
 
 use std::collections::HashMap;
 
+use homing_kernels::{Fused, Kernel, KernelError, Pixels, fuse};
 use tract_onnx::{
     pb::{TensorProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto},
     prelude::*,
@@ -41,6 +42,28 @@ pub enum GraphError {
         /// What is wrong.
         fault: String,
     },
+    /// The kernel that the environment asks for cannot run.
+    #[error("{file} cannot be prepared: {cause}")]
+    Kernel {
+        /// Which graph.
+        file: &'static str,
+        /// What is wrong with it.
+        cause: KernelError,
+    },
+    /// Nodes have a form for which there is no fast operator.
+    #[error(
+        "{file}: {found} of {nodes} {kind} nodes have a form that runs fast here; export the bundle again with homing-trainer"
+    )]
+    Slow {
+        /// Which graph.
+        file: &'static str,
+        /// The ONNX operator.
+        kind: &'static str,
+        /// How many were replaced.
+        found: usize,
+        /// How many the file has.
+        nodes: usize,
+    },
     /// Running it failed or gave NaN.
     #[error("{file} failed on this panorama: {cause}; if others fail too, export the bundle again")]
     Run {
@@ -59,6 +82,14 @@ pub(crate) struct Graph {
     /// Sizes of the first input as the file states them, `None` for a symbol.
     pub input: Vec<Option<i64>>,
     pub outputs: Vec<String>,
+    /// Nodes of the operators that ours take the place of.
+    replaceable: [(&'static str, usize); 4],
+}
+
+/// A plan, and what it has of our operators.
+pub(crate) struct Planned {
+    pub plan: Plan,
+    pub fused: Fused,
 }
 
 impl Graph {
@@ -73,23 +104,37 @@ impl Graph {
         }
         let input = proto.graph.iter().find_map(|g| g.input.first()).map(sizes).unwrap_or_default();
         let outputs = proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name.clone()).collect();
+        let nodes = |kind: &str| proto.graph.iter().flat_map(|g| &g.node).filter(|n| n.op_type == kind).count();
+        let replaceable = ["MatMulInteger", "LayerNormalization", "Softmax", "Conv"].map(|kind| (kind, nodes(kind)));
         // The shapes written in the file carry symbols, which would contradict the numbers put in for them.
         let onnx = onnx.with_ignore_output_shapes(true).with_ignore_value_info(true);
         let model = onnx.model_for_proto_model(&proto).map_err(load)?;
-        Ok(Graph { file, model, input, outputs })
+        Ok(Graph { file, model, input, outputs, replaceable })
     }
 
-    /// Makes a plan for an input of this shape; `views` takes the place of the symbol of that name.
-    pub fn plan(&self, shape: &[usize], views: usize) -> Result<Plan, GraphError> {
-        let build = || -> TractResult<Plan> {
+    /// Makes a plan for an input of this shape, made of these pixels if of any; `views` takes the place of the symbol of
+    /// that name.
+    pub fn plan(&self, shape: &[usize], views: usize, pixels: Option<&Pixels>) -> Result<Planned, GraphError> {
+        let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file: self.file, cause })?;
+        let build = || -> TractResult<Planned> {
             let mut model = self.model.clone();
             if let Some(symbol) = model.symbols.get("views") {
                 model.set_symbols(&HashMap::from([(symbol, views.to_dim())]))?;
             }
             model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
-            model.into_optimized()?.into_runnable()
+            let mut model = model.into_typed()?;
+            let fused = fuse(kernel, pixels, &mut model)?;
+            Ok(Planned { plan: model.into_optimized()?.into_runnable()?, fused })
         };
-        build().map_err(|e| GraphError::Load { file: self.file, cause: one_line(&e) })
+        let planned = build().map_err(|e| GraphError::Load { file: self.file, cause: one_line(&e) })?;
+        let f = &planned.fused;
+        let replaced = [f.linear, f.norms, f.attentions, f.convolutions];
+        for ((kind, nodes), found) in self.replaceable.into_iter().zip(replaced) {
+            if found < nodes {
+                return Err(GraphError::Slow { file: self.file, kind, found, nodes });
+            }
+        }
+        Ok(planned)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use homing_kernels::Fused;
 use homing_models::{
     Geocells, LatLon, Manifest, Prototypes, Radius, RadiusTable, RefineParams, TaskList, bundle::HEADS,
     refine::Candidates, spread_km,
@@ -10,7 +11,7 @@ use tract_onnx::prelude::{Datum, Tensor};
 
 use crate::{
     encode::Embeddings,
-    graph::{self, Graph, GraphError, Plan},
+    graph::{self, Graph, GraphError, Plan, Planned},
 };
 
 /// Most auxiliary tasks a model can have.
@@ -59,6 +60,7 @@ pub struct Locator {
     geocells: Arc<Geocells>,
     prototypes: Arc<Prototypes>,
     probabilities: Vec<f32>,
+    fused: Fused,
 }
 
 impl Locator {
@@ -86,7 +88,7 @@ impl Locator {
         if outputs.len() > MAX_TASKS + 1 {
             return Err(shape(format!("{} tasks, at most {MAX_TASKS} are possible", outputs.len() - 1)));
         }
-        let plan = graph.plan(&[1, manifest.embedding], 1)?;
+        let Planned { plan, fused } = graph.plan(&[1, manifest.embedding], 1, None)?;
         let input = Tensor::zero_dt(f32::datum_type(), &[1, manifest.embedding]).map_err(|e| shape(e.to_string()))?;
         Ok(Locator {
             plan,
@@ -98,6 +100,7 @@ impl Locator {
             geocells,
             prototypes,
             probabilities: Vec::with_capacity(manifest.cells),
+            fused,
         })
     }
 
@@ -148,6 +151,16 @@ impl Locator {
     /// The geocells.
     pub fn geocells(&self) -> &Geocells {
         &self.geocells
+    }
+
+    /// What the heads' plan has of our operators.
+    pub fn fused(&self) -> &Fused {
+        &self.fused
+    }
+
+    /// The prototypes.
+    pub fn prototypes(&self) -> &Prototypes {
+        &self.prototypes
     }
 
     /// The town that a candidate lies in or near, its region and its country's ISO code.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use homing_planet::Split;
 use homing_tests::peers::{self, root};
 use homing_trainer::dataset::{PlanetGallery, task_list};
-use homing_trainer::recipe::Recipe;
+use homing_trainer::recipe::{Arithmetic, Recipe};
 use homing_trainer::torch::adamw::AdamW;
 use homing_trainer::torch::batch::{Part, views_per_step};
 use homing_trainer::torch::loader::Loaders;
@@ -57,10 +57,11 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(recipe: &Recipe) -> Self {
+    fn new(recipe: &Recipe, arithmetic: Arithmetic) -> Self {
         let tasks = task_list(&PlanetGallery::draw(Split::Train, 1, 500));
         let fresh = || Network::new(&recipe.tower, CELLS, &tasks, 1, Device::Cpu);
-        let (trained, mut averaged) = (fresh(), fresh());
+        let (mut trained, mut averaged) = (fresh(), fresh());
+        trained.tower.compute(arithmetic.into());
         averaged.variables.freeze();
         let optimiser = AdamW::new(&trained.variables, recipe.training.weight_decay);
         let (views, sites) = (views_per_step(&recipe.training) as i64, i64::from(recipe.training.batch_sites));
@@ -100,13 +101,13 @@ impl Ours {
     }
 }
 
-fn theirs(recipe: &Recipe, tasks: &homing_models::TaskList, threads: usize) -> Spent {
+fn theirs(recipe: &Recipe, tasks: &homing_models::TaskList, autocast: bool, threads: usize) -> Spent {
     let tower = serde_json::to_value(&recipe.tower).expect("a recipe is plain data");
     let classes: Vec<usize> = tasks.classifications.iter().map(|task| task.classes.len()).collect();
     let request = json!({
         "tower": tower, "cells": CELLS, "regressions": tasks.regressions.len(), "classes": classes,
         "sites": recipe.training.batch_sites, "views": views_per_step(&recipe.training), "threads": threads,
-        "warm_up": WARM_UP, "steps": STEPS,
+        "warm_up": WARM_UP, "steps": STEPS, "autocast": autocast,
     });
     let answer = peers::run("training.py", &[], &request);
     let seconds = |key: &str| answer[key].as_f64().expect("the peer gives seconds");
@@ -131,22 +132,24 @@ fn main() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     tch::set_num_threads(threads as i32);
     let views = views_per_step(&recipe.training) as f64 * f64::from(STEPS);
-    let mut ours = Ours::new(&recipe);
-    ours.steps(WARM_UP);
+    let rate = |s: Spent| format!("{:5.0} {:5.0}", views / s.wall, views / s.cpu);
     println!(
         "shipped recipe, {threads} threads, {STEPS} steps a round: views per second (wall) and per processor second"
     );
-    println!("round      ours           PyTorch eager      ratio (processor)   loaders alone");
-    let mut ratios = Vec::new();
-    for round in 1..=ROUNDS {
-        let own = timed(|| ours.steps(STEPS));
-        let peer = theirs(&recipe, &ours.tasks, threads);
-        let load = loading(&recipe, threads);
-        let ratio = peer.cpu / own.cpu;
-        ratios.push(ratio);
-        let rate = |s: Spent| format!("{:5.0} {:5.0}", views / s.wall, views / s.cpu);
-        println!("{round:5}   {}      {}      {ratio:12.2}      {}", rate(own), rate(peer), rate(load));
+    for (arithmetic, autocast) in [(Arithmetic::Float, false), (Arithmetic::Bfloat16, true)] {
+        println!("\n{arithmetic:?}\nround      ours           PyTorch eager      ratio (processor)   loaders alone");
+        let mut ours = Ours::new(&recipe, arithmetic);
+        ours.steps(WARM_UP);
+        let mut ratios = Vec::new();
+        for round in 1..=ROUNDS {
+            let own = timed(|| ours.steps(STEPS));
+            let peer = theirs(&recipe, &ours.tasks, autocast, threads);
+            let load = loading(&recipe, threads);
+            let ratio = peer.cpu / own.cpu;
+            ratios.push(ratio);
+            println!("{round:5}   {}      {}      {ratio:12.2}      {}", rate(own), rate(peer), rate(load));
+        }
+        ratios.sort_by(f64::total_cmp);
+        println!("median ratio {:.2}, wanted at least 1.00", ratios[ROUNDS / 2]);
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("median ratio {:.2}, wanted at least 1.00", ratios[ROUNDS / 2]);
 }

@@ -1,7 +1,7 @@
 """Training steps of a vision transformer with a convolutional stem in PyTorch eager, as one would write them.
 
 stdin: {"tower": the recipe's table, "cells": n, "regressions": n, "classes": [n, ...], "sites": n, "views": n,
-        "threads": n, "warm_up": steps, "steps": steps}
+        "threads": n, "warm_up": steps, "steps": steps, "autocast": whether in bfloat16 as torch.autocast has it}
 stdout: {"wall": s, "cpu": s} of the steps after the warm-up
 """
 
@@ -92,7 +92,8 @@ classes = torch.zeros(sites, dtype=torch.long)
 
 
 def step():
-    outputs = network(pixels, means)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=request["autocast"]):
+        outputs = [output.float() for output in network(pixels, means)]
     loss = F.cross_entropy(outputs[0], cells)
     loss = loss + 8 * F.mse_loss(torch.cat(outputs[1 : 1 + request["regressions"]], 1), values)
     for logits, weight in zip(outputs[1 + request["regressions"] :], (2, 1)):

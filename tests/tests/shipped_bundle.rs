@@ -66,7 +66,7 @@ fn it_keeps_what_the_readme_promises() {
         assert!(refined.within.shares()[1] >= 1.2 * centroid.within.shares()[1], "refinement helps");
     }
     let [refined, centroid] = [&random.figures, random.centroid.as_ref().unwrap()].map(|f| f.within.shares()[1]);
-    assert!(refined >= 1.8 * centroid, "refinement nearly doubles the share within 25 km: {centroid} to {refined} %");
+    assert!(refined >= 2.0 * centroid, "refinement at least doubles the share within 25 km: {centroid} to {refined} %");
 }
 
 /// Four views of a site, at the model's own size.

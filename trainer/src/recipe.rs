@@ -101,6 +101,9 @@ pub struct Training {
     /// Which weights are trained.
     #[serde(default)]
     pub trainable: Trainable,
+    /// How the tower's linear layers and convolutions compute while they are trained.
+    #[serde(default)]
+    pub arithmetic: Arithmetic,
     /// In so many of the last steps products are rounded as the int8 graphs round them, so that the weights learn to
     /// live with it; 0 quantises afterwards only.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -133,6 +136,18 @@ pub enum Smoothing {
     Unnormalised,
     /// `"none"`: the true cell alone.
     None,
+}
+
+/// How linear layers and convolutions compute in training; all else, and all that is measured, is in single precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arithmetic {
+    /// `"float"`: in single precision.
+    #[default]
+    Float,
+    /// `"bfloat16"`: products of bfloat16, sums in single precision; faster where the processor has instructions for
+    /// it (AVX512-BF16, AMX) and on GPUs.
+    Bfloat16,
 }
 
 /// Which weights are trained (method section 3).

@@ -5,7 +5,7 @@ use aligned_vec::{AVec, ConstAlign};
 use crate::cpu::Kernel;
 use crate::maths::exp2;
 use crate::simd::{Simd, Work, run};
-use crate::tile::{FloatTile, in_tiles};
+use crate::tile::{FloatTile, Tiles};
 
 /// Where queries, keys and values of a batch of sequences are: `[sequences][tokens][stride]` floats each, a token's heads
 /// beside each other.
@@ -100,7 +100,7 @@ impl Work for Heads<'_> {
                 pack_keys(&keys[first..], stride, tokens, head, columns, &mut buffers.keys);
                 pack_values(&values[first..], stride, tokens, head, columns, &mut buffers.values);
                 let scores = &mut buffers.scores;
-                in_tiles(tokens, S::FLOAT_ROWS, |row, count| {
+                for (row, count) in Tiles::new(tokens, S::FLOAT_ROWS) {
                     let mut inverse = [0f32; 16];
                     for block in 0..key_blocks {
                         // SAFETY: the processor has the instructions (`simd::run`). `count` queries from `row` on lie
@@ -113,12 +113,11 @@ impl Work for Heads<'_> {
                                 a_stride: stride,
                                 b: buffers.keys.as_ptr().add(block * head * columns),
                                 row_scales: std::ptr::null(),
-                                bias: std::ptr::null(),
                                 out: scores.as_mut_ptr().add(block * columns),
                                 out_stride: padded,
                                 columns,
                             };
-                            S::float_tile(count, &tile);
+                            S::float_tile(count, columns.min(tokens - block * columns).div_ceil(S::LANES), &tile);
                         }
                     }
                     for (i, inverse) in inverse.iter_mut().enumerate().take(count) {
@@ -136,15 +135,14 @@ impl Work for Heads<'_> {
                                 a_stride: padded,
                                 b: buffers.values.as_ptr().add(block * tokens * columns),
                                 row_scales: inverse.as_ptr(),
-                                bias: std::ptr::null(),
                                 out: out.as_mut_ptr().add((sequence * tokens + row) * width + h * head + column),
                                 out_stride: width,
                                 columns: columns.min(head - column),
                             };
-                            S::float_tile(count, &tile);
+                            S::float_tile(count, tile.columns.div_ceil(S::LANES), &tile);
                         }
                     }
-                });
+                }
             }
         }
     }

@@ -6,19 +6,26 @@
 
 mod activation;
 mod attention;
+mod conv;
 mod graph;
 mod linear;
 mod norm;
-mod patches;
 
 use std::fmt;
 
 use tract_core::internal::*;
 
+use crate::conv::Pixels;
 use crate::cpu::Kernel;
 
+/// What operators are made for.
+struct Target<'a> {
+    kernel: Kernel,
+    pixels: Option<&'a Pixels>,
+}
+
 /// A rule: what it puts in, how it finds the place.
-type Rule = fn(Kernel, &TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
+type Rule = fn(&Target, &TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
 
 /// What was put into a graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,42 +40,47 @@ pub struct Fused {
     pub attentions: usize,
     /// LayerNorms, activations and residual sums that were taken into linear layers.
     pub absorbed: usize,
-    /// Patch embeddings.
-    pub patches: usize,
+    /// Convolutions, of patches or of a stem.
+    pub convolutions: usize,
 }
 
 impl fmt::Display for Fused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} linear layers, {} LayerNorms, {} activations, {} attentions, {} patch embeddings; {} taken into linear layers",
-            self.linear, self.norms, self.activations, self.attentions, self.patches, self.absorbed
+            "{} linear layers, {} LayerNorms, {} activations, {} attentions, {} convolutions; {} taken into \
+             linear layers",
+            self.linear, self.norms, self.activations, self.attentions, self.convolutions, self.absorbed
         )
     }
 }
 
-/// Rewrites a graph for a kernel.
+/// Rewrites a graph for a kernel. `pixels` says what the graph's input is made of, where it is known: a convolution on
+/// it is then exact but for its weights.
 ///
 /// # Errors
 /// When tract refuses a patch.
-pub fn fuse(kernel: Kernel, model: &mut TypedModel) -> TractResult<Fused> {
-    Ok(Fused {
-        linear: everywhere(kernel, model, linear::rule)?,
-        norms: everywhere(kernel, model, norm::rule)?,
-        activations: everywhere(kernel, model, activation::rule)?,
-        attentions: everywhere(kernel, model, attention::rule)?,
-        absorbed: everywhere(kernel, model, linear::absorb)?,
-        patches: everywhere(kernel, model, patches::rule)?,
-    })
+pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, model: &mut TypedModel) -> TractResult<Fused> {
+    let target = &Target { kernel, pixels };
+    let fused = Fused {
+        linear: everywhere(target, model, linear::rule)?,
+        norms: everywhere(target, model, norm::rule)?,
+        activations: everywhere(target, model, activation::rule)?,
+        attentions: everywhere(target, model, attention::rule)?,
+        absorbed: everywhere(target, model, linear::absorb)?,
+        convolutions: everywhere(target, model, conv::rule)?,
+    };
+    everywhere(target, model, conv::list)?;
+    Ok(fused)
 }
 
 /// Applies a rule until it finds no place any more; gives how often it did.
-fn everywhere(kernel: Kernel, model: &mut TypedModel, rule: Rule) -> TractResult<usize> {
+fn everywhere(target: &Target, model: &mut TypedModel, rule: Rule) -> TractResult<usize> {
     let mut count = 0;
     'graph: loop {
         for id in model.eval_order()? {
             let node = model.node(id);
-            if let Some(patch) = rule(kernel, model, node).with_context(|| format!("at {node}"))? {
+            if let Some(patch) = rule(target, model, node).with_context(|| format!("at {node}"))? {
                 patch.apply(model)?;
                 model.compact()?;
                 count += 1;

@@ -1,26 +1,26 @@
-//! Transformer operators on bytes: quantised linear layers with what stands before and behind them, attention,
-//! LayerNorm, patch embedding.
+//! Operators of vision transformers on bytes: quantised linear layers with what stands before and behind them,
+//! convolutions of a stem or of patches, attention, LayerNorm.
 //!
 //! Each is written once over vectors (`simd`) and compiled for the instructions of several processors; [`Kernel`] says
 //! which are used. Products of bytes are exact on all of them: rows and weights are in -127..=127, sums in 32 bits.
 
 mod attention;
+mod conv;
 mod cpu;
 mod fuse;
 mod linear;
 mod maths;
 mod ops;
-mod patches;
 mod rows;
 mod simd;
 mod tile;
 
 pub use attention::{Attention, Projections, Shape};
+pub use conv::{Convolution, ConvolutionError, Layout, Pixels, Window, Windows};
 pub use cpu::{Kernel, KernelError, VARIABLE};
 pub use fuse::{Fused, fuse};
 pub use linear::{Epilogue, Linear, ShapeError};
 pub use maths::Activation;
-pub use patches::{PatchEmbedding, PatchError};
 pub use rows::{Bytes, LayerNorm, layer_norm};
 
 #[cfg(test)]

@@ -5,8 +5,13 @@ use aligned_vec::{AVec, ConstAlign};
 use crate::cpu::Kernel;
 use crate::maths::{Activation, activate};
 use crate::rows::Bytes;
-use crate::simd::{Simd, Work, panel_columns, run};
-use crate::tile::{GROUP, IntTile, in_tiles};
+use crate::simd::{Family, Simd, Work, run};
+use crate::tile::{GROUP, IntTile, Tiles};
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// With fewer tiles, a panel would be asked for faster than memory gives it.
+const FEWEST_TILES: usize = 4;
 
 /// Weights packed for one kernel.
 #[derive(Clone, Debug)]
@@ -17,19 +22,24 @@ pub struct Linear {
     columns: usize,
     /// `[panel][inputs / 4][columns][4]`, padded with zeros.
     weights: AVec<i8, ConstAlign<64>>,
-    /// What unsigned rows add too much: -128 times the sum of a column's weights. By panels, as the two below.
-    start: AVec<i32, ConstAlign<64>>,
+    /// Sums of the columns' weights. By panels, as the two below.
+    sums: AVec<i32, ConstAlign<64>>,
     scales: AVec<f32, ConstAlign<64>>,
     bias: AVec<f32, ConstAlign<64>>,
 }
 
 /// What happens to the product.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Epilogue<'a> {
-    /// It goes through an activation.
-    Activation(Activation),
+pub struct Epilogue<'a> {
     /// As many values are added: the residual stream.
-    Add(&'a [f32]),
+    pub added: Option<&'a [f32]>,
+    /// Then it goes through an activation.
+    pub activation: Activation,
+}
+
+impl Epilogue<'_> {
+    /// Nothing.
+    pub const NONE: Self = Epilogue { added: None, activation: Activation::None };
 }
 
 /// Weights are not those of a linear layer.
@@ -60,20 +70,19 @@ impl Linear {
             let (weights, scales, bias) = (weights.len(), scales.len(), bias.len());
             return Err(ShapeError { inputs, outputs, weights, scales, bias });
         }
-        let columns = panel_columns(kernel);
+        let columns = Family::of(kernel).int_columns;
         let (groups, width) = (inputs.div_ceil(GROUP), outputs.next_multiple_of(columns));
         let mut packed = AVec::<i8, ConstAlign<64>>::new(64);
         packed.resize(groups * GROUP * width, 0);
-        let mut start = AVec::<i32, ConstAlign<64>>::new(64);
-        start.resize(width, 0);
-        let unsigned = crate::rows::is_unsigned(kernel);
+        let mut sums = AVec::<i32, ConstAlign<64>>::new(64);
+        sums.resize(width, 0);
         for (input, row) in weights.chunks_exact(outputs).enumerate() {
-            for (output, &weight) in row.iter().enumerate() {
-                let (panel, column) = (output / columns, output % columns);
+            sums.iter_mut().zip(row).for_each(|(sum, weight)| *sum += i32::from(*weight));
+            for (panel, row) in row.chunks(columns).enumerate() {
                 let group = panel * groups + input / GROUP;
-                packed[(group * columns + column) * GROUP + input % GROUP] = weight;
-                if unsigned {
-                    start[output] -= 128 * i32::from(weight);
+                let block = &mut packed[group * columns * GROUP..][..columns * GROUP];
+                for (four, weight) in block.chunks_exact_mut(GROUP).zip(row) {
+                    four[input % GROUP] = *weight;
                 }
             }
         }
@@ -84,7 +93,7 @@ impl Linear {
         };
         let scales = padded(&mut (0..outputs).map(|i| scales[i % scales.len()]));
         let bias = padded(&mut bias.iter().copied());
-        Ok(Linear { kernel, inputs, outputs, columns, weights: packed, start, scales, bias })
+        Ok(Linear { kernel, inputs, outputs, columns, weights: packed, sums, scales, bias })
     }
 
     /// Values of a row that goes in.
@@ -115,6 +124,27 @@ impl Linear {
         let (kernel, inputs) = (layers[0].kernel, layers[0].inputs);
         assert!(layers.iter().all(|l| l.kernel == kernel && l.inputs == inputs), "layers on other inputs");
         let outputs = layers.iter().map(|l| l.outputs).sum();
+        if layers.iter().all(|l| l.outputs.is_multiple_of(l.columns)) {
+            // Whole panels: what is packed already is what the joint layer has, one after the other.
+            fn joined<T: Copy>(
+                layers: &[&Linear],
+                part: fn(&Linear) -> &AVec<T, ConstAlign<64>>,
+            ) -> AVec<T, ConstAlign<64>> {
+                let mut all = AVec::with_capacity(64, layers.iter().map(|l| part(l).len()).sum());
+                layers.iter().for_each(|l| all.extend_from_slice(part(l)));
+                all
+            }
+            return Linear {
+                kernel,
+                inputs,
+                outputs,
+                columns: layers[0].columns,
+                weights: joined(layers, |l| &l.weights),
+                sums: joined(layers, |l| &l.sums),
+                scales: joined(layers, |l| &l.scales),
+                bias: joined(layers, |l| &l.bias),
+            };
+        }
         let of = |part: fn(&Linear) -> &[f32]| -> Vec<f32> {
             layers.iter().flat_map(|l| part(l)[..l.outputs].iter().copied()).collect()
         };
@@ -140,48 +170,43 @@ impl Linear {
     /// # Panics
     /// When the rows have another width or kernel, or `out` or what is added another length.
     pub fn run(&self, rows: &Bytes, epilogue: Epilogue, out: &mut [f32]) {
-        let (bytes, stride, scales) = rows.parts();
-        assert_eq!(rows.width(), self.inputs, "rows of another width");
-        assert_eq!(rows.kernel(), self.kernel, "rows of another kernel");
-        assert_eq!(out.len(), rows.rows() * self.outputs, "room for the product");
-        let added = match epilogue {
-            Epilogue::Add(added) => {
-                assert_eq!(added.len(), out.len(), "what is added");
-                added.as_ptr()
-            }
-            Epilogue::Activation(_) => std::ptr::null(),
-        };
-        let activation = match epilogue {
-            Epilogue::Activation(activation) => activation,
-            Epilogue::Add(_) => Activation::None,
-        };
-        let rows = rows.rows();
-        run(self.kernel, Product { layer: self, bytes, stride, scales, rows, added, activation, out });
+        assert_eq!(rows.width, self.inputs, "rows of another width");
+        assert_eq!(rows.kernel, self.kernel, "rows of another kernel");
+        assert_eq!(out.len(), rows.rows * self.outputs, "room for the product");
+        assert!(epilogue.added.is_none_or(|added| added.len() == out.len()), "what is added");
+        run(self.kernel, Product { layer: self, rows, epilogue, out });
     }
 }
 
 struct Product<'a> {
     layer: &'a Linear,
-    bytes: &'a [u8],
-    stride: usize,
-    scales: &'a [f32],
-    rows: usize,
-    added: *const f32,
-    activation: Activation,
+    rows: &'a Bytes,
+    epilogue: Epilogue<'a>,
     out: &'a mut [f32],
 }
 
 impl Work for Product<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Product { layer, bytes, stride, scales, rows, added, activation, out } = self;
+        let Product { layer, rows, epilogue: Epilogue { added, activation }, out } = self;
+        let added = added.map_or(std::ptr::null(), <[f32]>::as_ptr);
         let (columns, outputs) = (S::INT_COLUMNS, layer.outputs);
         let groups = layer.inputs.div_ceil(GROUP);
         debug_assert_eq!(columns, layer.columns);
+        let zero = rows.zero + if S::UNSIGNED { 128 } else { 0 };
         for panel in 0..outputs.div_ceil(columns) {
             let first_column = panel * columns;
             let own = columns.min(outputs - first_column);
-            in_tiles(rows, S::INT_ROWS, |first, count| {
+            // The next panel comes into the cache in pieces, one before each tile, where there are enough of them.
+            let bytes = groups * columns * GROUP;
+            let tiles = rows.rows.div_ceil(S::INT_ROWS);
+            let piece = if tiles < FEWEST_TILES { 0 } else { bytes.div_ceil(tiles).next_multiple_of(LINE) };
+            for (tile, (first, count)) in Tiles::new(rows.rows, S::INT_ROWS).enumerate() {
+                let next = (panel + 1) * bytes + tile * piece;
+                for line in (next..next + piece).step_by(LINE) {
+                    // SAFETY: the processor has the instructions (`simd::run`).
+                    unsafe { S::prefetch(layer.weights.as_ptr().wrapping_add(line)) }
+                }
                 let place = first * outputs + first_column;
                 // SAFETY: the processor has the instructions (`simd::run`). `Linear::run` checked all lengths: rows are
                 // whole groups long, a panel has `groups * columns * 4` weights, and the tile's part of `out` (and of
@@ -189,27 +214,30 @@ impl Work for Product<'_> {
                 unsafe {
                     let tile = IntTile {
                         groups,
-                        rows: bytes.as_ptr().add(first * stride),
-                        row_stride: stride,
+                        rows: rows.bytes.as_ptr().add(first * rows.stride),
+                        row_stride: rows.stride,
                         weights: layer.weights.as_ptr().add(panel * groups * columns * GROUP),
-                        start: layer.start.as_ptr().add(first_column),
+                        zero,
+                        sums: layer.sums.as_ptr().add(first_column),
                         column_scales: layer.scales.as_ptr().add(first_column),
                         bias: layer.bias.as_ptr().add(first_column),
-                        row_scales: scales.as_ptr().add(first),
+                        row_scales: rows.scales.as_ptr().add(first),
                         added: if added.is_null() { added } else { added.add(place) },
                         out: out.as_mut_ptr().add(place),
                         out_stride: outputs,
                         columns: own,
                     };
                     S::int_tile(count, &tile);
-                    if activation != Activation::None {
-                        // The tile is in the nearest cache, and its sums have left the registers.
+                    // The tile is in the nearest cache, and its sums have left the registers.
+                    if own == columns {
+                        S::activate_tile(activation, tile.out, count, outputs);
+                    } else if activation != Activation::None {
                         for row in 0..count {
                             activate::<S>(activation, &mut out[place + row * outputs..][..own]);
                         }
                     }
                 }
-            });
+            }
         }
     }
 }

@@ -126,14 +126,59 @@ impl Work for Map<'_> {
 pub(crate) unsafe fn activate<S: Simd>(activation: Activation, values: &mut [f32]) {
     // SAFETY: as this function's own; parts stay inside the slice.
     unsafe {
-        let mut chunks = values.chunks_exact_mut(S::LANES);
-        for chunk in &mut chunks {
-            let p = chunk.as_mut_ptr();
-            S::store(p, activation.of::<S>(S::load(p)));
+        let whole = values.len() / S::LANES;
+        activate_vectors::<S, 1>(activation, values.as_mut_ptr(), whole, S::LANES);
+        let rest = &mut values[whole * S::LANES..];
+        if !rest.is_empty() {
+            let y = activation.of::<S>(S::load_part(rest.as_ptr(), rest.len()));
+            S::store_part(rest.as_mut_ptr(), y, rest.len());
         }
-        let rest = chunks.into_remainder();
-        let y = activation.of::<S>(S::load_part(rest.as_ptr(), rest.len()));
-        S::store_part(rest.as_mut_ptr(), y, rest.len());
+    }
+}
+
+/// An activation of `rows` times `V` whole vectors, rows `stride` floats apart.
+///
+/// # Safety
+/// The processor must have `S`'s instructions; the vectors must be valid.
+#[inline(always)]
+pub(crate) unsafe fn activate_vectors<S: Simd, const V: usize>(
+    activation: Activation,
+    p: *mut f32,
+    rows: usize,
+    stride: usize,
+) {
+    // One loop for each, so that none decides inside.
+    // SAFETY: as this function's own.
+    unsafe {
+        match activation {
+            Activation::None => {}
+            Activation::Relu => each::<S, V>(Activation::Relu, p, rows, stride),
+            Activation::Gelu => each::<S, V>(Activation::Gelu, p, rows, stride),
+            Activation::GeluTanh => each::<S, V>(Activation::GeluTanh, p, rows, stride),
+            Activation::QuickGelu => each::<S, V>(Activation::QuickGelu, p, rows, stride),
+        }
+    }
+}
+
+/// The loop of [`activate_vectors`]: a row's vectors are computed side by side, since each is a long chain.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "plain indices are what the compiler turns into registers")]
+unsafe fn each<S: Simd, const V: usize>(activation: Activation, p: *mut f32, rows: usize, stride: usize) {
+    // SAFETY: as `activate_vectors`.
+    unsafe {
+        for row in 0..rows {
+            let p = p.add(row * stride);
+            let mut x = [S::load(p); V];
+            for v in 1..V {
+                x[v] = S::load(p.add(v * S::LANES));
+            }
+            for v in 0..V {
+                x[v] = activation.of::<S>(x[v]);
+            }
+            for v in 0..V {
+                S::store(p.add(v * S::LANES), x[v]);
+            }
+        }
     }
 }
 

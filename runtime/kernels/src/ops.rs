@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tract_core::internal::*;
 
 use crate::attention::{Attention, Projections, Shape};
+use crate::conv::{Convolution, Windows};
 use crate::cpu::Kernel;
 use crate::linear::{Epilogue, Linear};
 use crate::maths::Activation;
-use crate::patches::PatchEmbedding;
 use crate::rows::{Bytes, LayerNorm, layer_norm};
 
 /// What stands behind a linear layer.
@@ -44,9 +44,14 @@ pub(crate) struct LayerNormOp {
     pub norm: Arc<LayerNorm>,
 }
 
-/// A patch embedding: `[images, channels, height, width] -> [images, patches, outputs]`.
+/// A convolution, a sum where there is one, an activation, to `[images, height, width, channels]`. The second input is
+/// added.
 #[derive(Clone, Debug)]
-pub(crate) struct PatchOp(pub Arc<PatchEmbedding>);
+pub(crate) struct ConvolutionOp {
+    pub convolution: Arc<Convolution>,
+    pub residual: bool,
+    pub activation: Activation,
+}
 
 /// An activation; nearly always the linear layer before it takes it in.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +62,7 @@ pub(crate) struct ActivationOp {
 
 thread_local! {
     static ROWS: RefCell<Option<Bytes>> = const { RefCell::new(None) };
+    static WINDOWS: RefCell<Option<Windows>> = const { RefCell::new(None) };
     static ATTENTION: RefCell<Option<Attention>> = const { RefCell::new(None) };
 }
 
@@ -64,9 +70,10 @@ fn floats(value: &TValue) -> TractResult<&[f32]> {
     value.try_as_plain_ram()?.as_slice::<f32>()
 }
 
-/// A tensor of this shape, filled by `fill`.
+/// A tensor of this shape, filled by `fill`, which must write every number.
 fn filled(shape: &[usize], fill: impl FnOnce(&mut [f32])) -> TractResult<TVec<TValue>> {
-    let mut tensor = Tensor::zero::<f32>(shape)?;
+    // SAFETY: floats of any bits are floats, and every operator here writes all of its output before anyone reads it.
+    let mut tensor = unsafe { Tensor::uninitialized::<f32>(shape)? };
     fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
     Ok(tvec!(tensor.into_tvalue()))
 }
@@ -105,8 +112,8 @@ impl EvalOp for LinearOp {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let x = floats(&inputs[0])?;
         let epilogue = match self.after {
-            After::Activation(activation) => Epilogue::Activation(activation),
-            After::Residual => Epilogue::Add(floats(&inputs[1])?),
+            After::Activation(activation) => Epilogue { activation, ..Epilogue::NONE },
+            After::Residual => Epilogue { added: Some(floats(&inputs[1])?), ..Epilogue::NONE },
         };
         let shape = with_last(inputs[0].shape(), self.layer.outputs());
         ROWS.with_borrow_mut(|rows| {
@@ -201,38 +208,51 @@ impl TypedOp for LayerNormOp {
     }
 }
 
-impl PartialEq for PatchOp {
+impl PartialEq for ConvolutionOp {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.convolution, &other.convolution)
+            && (self.residual, self.activation) == (other.residual, other.activation)
     }
 }
-impl Eq for PatchOp {}
+impl Eq for ConvolutionOp {}
 
-impl Op for PatchOp {
+impl Op for ConvolutionOp {
     fn name(&self) -> StaticName {
-        "HomingPatches".into()
+        "HomingConvolution".into()
     }
     op_as_typed_op!();
 }
 
-impl EvalOp for PatchOp {
+impl EvalOp for ConvolutionOp {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let &[images, _, height, width] = inputs[0].shape() else { bail!("images of rank 4") };
-        let patches = (height / self.0.patch()) * (width / self.0.patch());
-        let x = floats(&inputs[0])?;
-        filled(&[images, patches, self.0.outputs()], |out| self.0.run(x, (images, height, width), out))
+        let &[images, b, c, d] = inputs[0].shape() else { bail!("images of rank 4") };
+        let (height, width) = self.convolution.window().layout.sides([b, c, d]);
+        let (x, window, kernel) = (floats(&inputs[0])?, self.convolution.window(), self.convolution.kernel());
+        let added = if self.residual { Some(floats(&inputs[1])?) } else { None };
+        let epilogue = Epilogue { added, activation: self.activation };
+        let shape = [images, window.outputs_along(height), window.outputs_along(width), self.convolution.outputs()];
+        WINDOWS.with_borrow_mut(|windows| {
+            let windows = match windows {
+                Some(windows) if windows.kernel() == kernel => windows,
+                other => other.insert(Windows::new(kernel)),
+            };
+            filled(&shape, |out| self.convolution.run(windows, x, (images, height, width), epilogue, out))
+        })
     }
 }
 
-impl TypedOp for PatchOp {
+impl TypedOp for ConvolutionOp {
     as_op!();
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let shape = &inputs[0].shape;
-        let patches = (shape[2].clone() / self.0.patch()) * (shape[3].clone() / self.0.patch());
-        Ok(tvec!(f32::fact(&[shape[0].clone(), patches, self.0.outputs().to_dim()])))
+        let window = self.convolution.window();
+        let (height, width) = window.layout.sides([shape[1].clone(), shape[2].clone(), shape[3].clone()]);
+        let along = |side: TDim| (side + window.before + window.after - window.size) / window.step + 1;
+        let outputs = self.convolution.outputs().to_dim();
+        Ok(tvec!(f32::fact(&[shape[0].clone(), along(height), along(width), outputs])))
     }
 }
 

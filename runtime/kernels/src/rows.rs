@@ -3,8 +3,11 @@
 use aligned_vec::{AVec, ConstAlign};
 
 use crate::cpu::Kernel;
-use crate::simd::{Simd, Work, run};
+use crate::simd::{Family, Simd, Work, run};
 use crate::tile::GROUP;
+
+/// Bytes that a vector's store may reach over the end of what it is meant for.
+pub(crate) const OVERHANG: usize = 64;
 
 /// A LayerNorm over rows: `(x - mean) / sqrt(variance + epsilon) * gain + shift`.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,16 +20,17 @@ pub struct LayerNorm {
     pub epsilon: f32,
 }
 
-/// Rows as bytes: `value = byte * scale` of its row, with bytes in -127..=127.
+/// Rows as bytes: `value = (byte - zero) * scale` of its row, with bytes in -127..=127.
 #[derive(Clone, Debug)]
 pub struct Bytes {
-    kernel: Kernel,
-    rows: usize,
-    width: usize,
+    pub(crate) kernel: Kernel,
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
     /// Whole groups of four; what is beyond the width meets weights of zero.
-    stride: usize,
-    bytes: AVec<u8, ConstAlign<64>>,
-    scales: Vec<f32>,
+    pub(crate) stride: usize,
+    pub(crate) bytes: AVec<u8, ConstAlign<64>>,
+    pub(crate) scales: Vec<f32>,
+    pub(crate) zero: i32,
     normalised: Vec<f32>,
 }
 
@@ -34,7 +38,7 @@ impl Bytes {
     /// No rows yet.
     pub fn new(kernel: Kernel) -> Self {
         let bytes = AVec::new(64);
-        Bytes { kernel, rows: 0, width: 0, stride: 0, bytes, scales: Vec::new(), normalised: Vec::new() }
+        Bytes { kernel, rows: 0, width: 0, stride: 0, bytes, scales: Vec::new(), zero: 0, normalised: Vec::new() }
     }
 
     /// Takes rows of `width` floats, through a LayerNorm where one is given. Buffers are kept. A row of zeros has scale
@@ -47,13 +51,17 @@ impl Bytes {
         if let Some(norm) = norm {
             assert!(norm.gain.len() == width && norm.shift.len() == width, "a LayerNorm of another width");
         }
-        (self.rows, self.width, self.stride) = (values.len() / width, width, width.next_multiple_of(GROUP));
-        // A vector's store may reach over the end of the last row.
-        self.bytes.resize(self.rows * self.stride + 64, 0);
-        self.scales.resize(self.rows, 0.0);
+        self.shape(values.len() / width, width, 0);
         self.normalised.resize(width, 0.0);
         let kernel = self.kernel;
         run(kernel, Take { of: self, values, norm });
+    }
+
+    /// Makes room.
+    pub(crate) fn shape(&mut self, rows: usize, width: usize, zero: i32) {
+        (self.rows, self.width, self.stride, self.zero) = (rows, width, width.next_multiple_of(GROUP), zero);
+        self.bytes.resize(rows * self.stride + OVERHANG, 0);
+        self.scales.resize(rows, 0.0);
     }
 
     /// Number of rows.
@@ -71,29 +79,12 @@ impl Bytes {
         self.kernel
     }
 
-    pub(crate) fn parts(&self) -> (&[u8], usize, &[f32]) {
-        (&self.bytes, self.stride, &self.scales)
-    }
-
     /// The bytes of a row as numbers, and its scale.
     pub fn row(&self, row: usize) -> (Vec<i8>, f32) {
-        let unsigned = is_unsigned(self.kernel);
+        let unsigned = Family::of(self.kernel).unsigned;
         let number = |b: &u8| if unsigned { (b ^ 0x80).cast_signed() } else { b.cast_signed() };
         (self.bytes[row * self.stride..][..self.width].iter().map(number).collect(), self.scales[row])
     }
-}
-
-pub(crate) fn is_unsigned(kernel: Kernel) -> bool {
-    struct Asked<'a>(&'a mut bool);
-    impl Work for Asked<'_> {
-        #[inline(always)]
-        unsafe fn run<S: Simd>(self) {
-            *self.0 = S::UNSIGNED;
-        }
-    }
-    let mut unsigned = false;
-    run(kernel, Asked(&mut unsigned));
-    unsigned
 }
 
 struct Take<'a> {
@@ -116,52 +107,59 @@ impl Work for Take<'_> {
                     }
                     None => row,
                 };
-                let most = largest::<S>(row);
-                let scale = if most > 0.0 { 127.0 / most } else { 0.0 };
+                let (low, high) = extent::<S>(row);
+                let most = high.max(-low);
+                let factor = if most > 0.0 { 127.0 / most } else { 0.0 };
                 // NaN and infinity stay visible to whoever reads the product.
                 scales[i] = if most.is_finite() { most / 127.0 } else { f32::NAN };
-                write::<S>(row, scale, bytes[i * *stride..].as_mut_ptr());
+                write::<S>(row, factor, 0.0, bytes[i * *stride..].as_mut_ptr());
             }
         }
     }
 }
 
-/// The largest absolute value; NaN and infinity count as infinity.
+/// The smallest and the largest value, zero among them; infinite where a value is infinite or NaN.
 #[inline(always)]
-unsafe fn largest<S: Simd>(row: &[f32]) -> f32 {
+pub(crate) unsafe fn extent<S: Simd>(row: &[f32]) -> (f32, f32) {
     // SAFETY: the caller vouches for the instructions; parts stay inside the row.
     unsafe {
-        let (mut most, mut odd) = (S::splat(0.0), S::splat(0.0));
+        let [mut low, mut high, mut odd] = [S::splat(0.0); 3];
         let mut chunks = row.chunks_exact(S::LANES);
         for chunk in &mut chunks {
             let x = S::load(chunk.as_ptr());
-            most = S::max(most, S::abs(x));
+            (low, high) = (S::min(low, x), S::max(high, x));
             // x - x is 0, or NaN where x is not finite.
             odd = S::add(odd, S::sub(x, x));
         }
         let rest = chunks.remainder();
         let x = S::load_part(rest.as_ptr(), rest.len());
-        most = S::max(most, S::abs(x));
+        (low, high) = (S::min(low, x), S::max(high, x));
         odd = S::add(odd, S::sub(x, x));
-        if S::sum(odd) == 0.0 { S::largest(most) } else { f32::INFINITY }
+        if S::sum(odd) != 0.0 {
+            return (f32::NEG_INFINITY, f32::INFINITY);
+        }
+        (-S::largest(S::sub(S::splat(0.0), low)), S::largest(high))
     }
 }
 
-/// Writes `row * scale` as bytes; the last vector may reach up to 64 bytes over the end.
+/// Writes `row * factor + zero` as bytes, at most -128 and 127; the last vector may reach up to [`OVERHANG`] bytes over the end.
 #[inline(always)]
-unsafe fn write<S: Simd>(row: &[f32], scale: f32, out: *mut u8) {
+pub(crate) unsafe fn write<S: Simd>(row: &[f32], factor: f32, zero: f32, out: *mut u8) {
     // SAFETY: the caller vouches for the instructions and the space; parts of the row stay inside.
     unsafe {
-        let scale = S::splat(scale);
+        let (factor, zero) = (S::splat(factor), S::splat(zero));
+        let (low, high) = (S::splat(-128.0), S::splat(127.0));
         let mut chunks = row.chunks_exact(S::LANES);
         let mut at = 0;
         for chunk in &mut chunks {
-            S::store_bytes(out.add(at), S::mul(S::load(chunk.as_ptr()), scale));
+            let x = S::fma(S::load(chunk.as_ptr()), factor, zero);
+            S::store_bytes(out.add(at), S::max(S::min(x, high), low));
             at += S::LANES;
         }
         let rest = chunks.remainder();
         if !rest.is_empty() {
-            S::store_bytes(out.add(at), S::mul(S::load_part(rest.as_ptr(), rest.len()), scale));
+            let x = S::fma(S::load_part(rest.as_ptr(), rest.len()), factor, zero);
+            S::store_bytes(out.add(at), S::max(S::min(x, high), low));
         }
     }
 }

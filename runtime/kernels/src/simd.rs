@@ -12,6 +12,7 @@ mod neon;
 mod portable;
 
 use crate::cpu::Kernel;
+use crate::maths::Activation;
 use crate::tile::{FloatTile, IntTile};
 
 /// Vectors of one family of instructions.
@@ -32,7 +33,7 @@ pub(crate) trait Simd: Copy {
     const INT_COLUMNS: usize;
     /// Most rows of an integer tile.
     const INT_ROWS: usize;
-    /// Columns and most rows of a float tile.
+    /// Most columns, a multiple of [`Simd::LANES`], and most rows of a float tile.
     const FLOAT_COLUMNS: usize;
     const FLOAT_ROWS: usize;
 
@@ -50,7 +51,6 @@ pub(crate) trait Simd: Copy {
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
-    unsafe fn abs(a: Self::F) -> Self::F;
     /// To whole numbers, halves to even.
     unsafe fn round(a: Self::F) -> Self::F;
     /// 2 to the power of whole numbers in -126..=127.
@@ -58,27 +58,36 @@ pub(crate) trait Simd: Copy {
     unsafe fn sum(a: Self::F) -> f32;
     unsafe fn largest(a: Self::F) -> f32;
 
-    unsafe fn int_load(p: *const i32) -> Self::I;
+    /// Integers at `p`, times a factor.
+    unsafe fn int_times(p: *const i32, factor: i32) -> Self::I;
     unsafe fn int_to_float(a: Self::I) -> Self::F;
-    /// Adds to each lane the dot product of `four` bytes of a row (as [`Simd::store_bytes`] wrote them) with the lane's
-    /// own four bytes of the `4 * LANES` at `weights`.
-    unsafe fn dot(sum: Self::I, four: i32, weights: *const i8) -> Self::I;
-    /// Rounds to whole numbers, halves to even, and stores them as bytes; the values are in -127..=127.
+    /// The same four bytes in each lane.
+    unsafe fn splat_bytes(four: i32) -> Self::I;
+    /// `4 * LANES` bytes.
+    unsafe fn load_bytes(p: *const i8) -> Self::I;
+    /// Adds to each lane the dot product of its four bytes of a row (as [`Simd::store_bytes`] wrote them) and of weights.
+    unsafe fn dot(sum: Self::I, row: Self::I, weights: Self::I) -> Self::I;
+    /// Rounds to whole numbers, halves to even, and stores them as bytes; the values are in -128..=127.
     unsafe fn store_bytes(p: *mut u8, v: Self::F);
+
+    /// Asks for the cache line at `p`, which need not be valid.
+    unsafe fn prefetch(p: *const i8);
 
     /// Multiplies `rows` (1..=INT_ROWS) rows by one panel.
     unsafe fn int_tile(rows: usize, tile: &IntTile);
-    /// Multiplies `rows` (1..=FLOAT_ROWS) rows by up to FLOAT_COLUMNS columns.
-    unsafe fn float_tile(rows: usize, tile: &FloatTile);
+    /// An activation of `rows` rows of INT_COLUMNS floats that begin `stride` floats apart.
+    unsafe fn activate_tile(activation: Activation, p: *mut f32, rows: usize, stride: usize);
+    /// Multiplies `rows` (1..=FLOAT_ROWS) rows by `vectors` vectors (FLOAT_COLUMNS at most) of columns.
+    unsafe fn float_tile(rows: usize, vectors: usize, tile: &FloatTile);
 }
 
 /// The two tiles of a family: `tiles!(ROWS x COLUMN VECTORS of integers, ROWS x COLUMN VECTORS of floats)`.
 macro_rules! tiles {
-    ([$($int_rows:literal)*] x $int_columns:literal, [$($float_rows:literal)*] x $float_columns:literal) => {
+    ([$($int_rows:literal),*] x $int_columns:literal, $float_rows:tt x [$($float_columns:literal),*]) => {
         const INT_COLUMNS: usize = $int_columns * Self::LANES;
         const INT_ROWS: usize = [$($int_rows),*].len();
-        const FLOAT_COLUMNS: usize = $float_columns * Self::LANES;
-        const FLOAT_ROWS: usize = [$($float_rows),*].len();
+        const FLOAT_COLUMNS: usize = [$($float_columns),*].len() * Self::LANES;
+        const FLOAT_ROWS: usize = $float_rows.len();
 
         #[inline(always)]
         unsafe fn int_tile(rows: usize, tile: &crate::tile::IntTile) {
@@ -92,18 +101,32 @@ macro_rules! tiles {
         }
 
         #[inline(always)]
-        unsafe fn float_tile(rows: usize, tile: &crate::tile::FloatTile) {
+        unsafe fn activate_tile(activation: crate::maths::Activation, p: *mut f32, rows: usize, stride: usize) {
+            // SAFETY: as this function's own.
+            unsafe { crate::maths::activate_vectors::<Self, $int_columns>(activation, p, rows, stride) }
+        }
+
+        #[inline(always)]
+        unsafe fn float_tile(rows: usize, vectors: usize, tile: &crate::tile::FloatTile) {
             // SAFETY: as this function's own.
             unsafe {
-                match rows {
-                    $($float_rows => crate::tile::float_tile::<Self, $float_rows, $float_columns>(tile),)*
+                match vectors {
+                    $($float_columns => crate::simd::float_rows!($float_columns, rows, tile, $float_rows),)*
                     _ => {}
                 }
             }
         }
     };
 }
-use tiles;
+macro_rules! float_rows {
+    ($columns:literal, $rows:ident, $tile:ident, [$($each:literal),*]) => {
+        match $rows {
+            $($each => crate::tile::float_tile::<Self, $each, $columns>($tile),)*
+            _ => {}
+        }
+    };
+}
+use {float_rows, tiles};
 
 /// An operator's inner part.
 pub(crate) trait Work {
@@ -143,16 +166,25 @@ pub(crate) fn run(kernel: Kernel, work: impl Work) {
     }
 }
 
-/// Columns of a panel of weights, by kernel.
-pub(crate) fn panel_columns(kernel: Kernel) -> usize {
-    struct Columns<'a>(&'a mut usize);
-    impl Work for Columns<'_> {
-        #[inline(always)]
-        unsafe fn run<S: Simd>(self) {
-            *self.0 = S::INT_COLUMNS;
+/// What packing needs to know of a kernel's family; each as in [`Simd`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Family {
+    pub unsigned: bool,
+    pub int_columns: usize,
+}
+
+impl Family {
+    /// Of a kernel.
+    pub fn of(kernel: Kernel) -> Self {
+        struct Asked<'a>(&'a mut Family);
+        impl Work for Asked<'_> {
+            #[inline(always)]
+            unsafe fn run<S: Simd>(self) {
+                *self.0 = Family { unsigned: S::UNSIGNED, int_columns: S::INT_COLUMNS };
+            }
         }
+        let mut family = Family::default();
+        run(kernel, Asked(&mut family));
+        family
     }
-    let mut columns = 0;
-    run(kernel, Columns(&mut columns));
-    columns
 }

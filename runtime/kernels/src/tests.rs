@@ -46,7 +46,7 @@ proptest! {
             // Scales of one and no bias: what comes out is the sum itself, times the row's scale.
             let layer = Linear::new(kernel, (inputs, outputs), &weights, &[1.0], &vec![0.0; outputs]).unwrap();
             let mut out = vec![f32::NAN; rows * outputs];
-            layer.run(&taken, Epilogue::Activation(Activation::None), &mut out);
+            layer.run(&taken, Epilogue::NONE, &mut out);
             for row in 0..rows {
                 let (bytes, scale) = taken.row(row);
                 prop_assert!(bytes.iter().all(|b| *b >= -127));
@@ -66,8 +66,8 @@ proptest! {
     fn a_linear_layer_is_near_the_exact_one(
         (rows, inputs, outputs) in (1usize..12, 8usize..150, 1usize..100),
         seed in any::<u64>(),
-        kind in 0usize..6,
-        normalised in any::<bool>(),
+        kind in 0usize..5,
+        (normalised, residual) in any::<(bool, bool)>(),
     ) {
         let (values, bias) = (noise(seed, rows * inputs), noise(seed ^ 2, outputs));
         let (weights, added) = (bytes(seed ^ 1, inputs * outputs), noise(seed ^ 3, rows * outputs));
@@ -79,7 +79,8 @@ proptest! {
             taken.take(&values, inputs, normalised.then_some(&norm));
             let layer = Linear::new(kernel, (inputs, outputs), &weights, &scales, &bias).unwrap();
             let mut out = vec![f32::NAN; rows * outputs];
-            let epilogue = activations.get(kind).map_or(Epilogue::Add(&added), |a| Epilogue::Activation(*a));
+            let activation = activations[kind];
+            let epilogue = Epilogue { added: residual.then_some(&added[..]), activation };
             layer.run(&taken, epilogue, &mut out);
             let mut expected = Vec::new();
             for row in 0..rows {
@@ -87,19 +88,19 @@ proptest! {
                 for output in 0..outputs {
                     let sum: i32 = (0..inputs).map(|i| i32::from(bytes[i]) * i32::from(weights[i * outputs + output])).sum();
                     let y = f64::from(sum) * f64::from(scale) * f64::from(scales[output]) + f64::from(bias[output]);
-                    expected.push(match epilogue {
-                        Epilogue::Add(added) => y + f64::from(added[row * outputs + output]),
-                        Epilogue::Activation(Activation::None) => y,
-                        Epilogue::Activation(Activation::Relu) => y.max(0.0),
-                        Epilogue::Activation(Activation::QuickGelu) => y / (1.0 + (-1.702 * y).exp()),
-                        Epilogue::Activation(Activation::GeluTanh | Activation::Gelu) => {
-                            // The two differ by 1e-3 at most.
+                    let y = y + if residual { f64::from(added[row * outputs + output]) } else { 0.0 };
+                    expected.push(match activation {
+                        Activation::None => y,
+                        Activation::Relu => y.max(0.0),
+                        Activation::QuickGelu => y / (1.0 + (-1.702 * y).exp()),
+                        // The two differ by 1e-3 at most.
+                        Activation::GeluTanh | Activation::Gelu => {
                             y * (1.0 + (0.797_884_56 * (y + 0.044_715 * y * y * y)).tanh()) / 2.0
                         }
                     });
                 }
             }
-            let bound = if epilogue == Epilogue::Activation(Activation::Gelu) { 1e-3 } else { 2e-5 };
+            let bound = if activation == Activation::Gelu { 1e-3 } else { 2e-5 };
             close(&out, &expected, bound, &format!("{kernel} {epilogue:?}"));
         }
     }
@@ -165,34 +166,52 @@ proptest! {
     }
 
     #[test]
-    fn patches_are_a_convolution(
-        (count, down, across, channels, patch) in (1usize..3, 1usize..4, 1usize..5, 1usize..4, 1usize..9),
-        (outputs, spare) in (1usize..70, 0usize..3),
+    fn a_convolution_on_bytes_is_near_the_exact_one(
+        (count, height, width, channels) in (1usize..3, 1usize..12, 1usize..12, 1usize..9),
+        (size, step, pad, outputs) in (1usize..5, 1usize..4, 0usize..3, 1usize..70),
         seed in any::<u64>(),
+        (offset, residual, planar) in (-1.5f32..1.5, any::<bool>(), any::<bool>()),
     ) {
-        let (height, width, depth) = (down * patch + spare.min(patch - 1), across * patch, channels * patch * patch);
-        let images = noise(seed, count * channels * height * width);
-        let (weights, bias) = (noise(seed ^ 1, outputs * depth), noise(seed ^ 2, outputs));
+        let (pad, size) = (pad.min(size - 1), size.min(height).min(width));
+        let layout = if planar { Layout::ChannelsFirst } else { Layout::ChannelsLast };
+        let window = Window { layout, channels, size, step, before: pad, after: pad };
+        let (down, across) = (window.outputs_along(height), window.outputs_along(width));
+        let images: Vec<f32> = noise(seed, count * height * width * channels).iter().map(|x| x + offset).collect();
+        let (weights, bias) = (noise(seed ^ 1, outputs * channels * size * size), noise(seed ^ 2, outputs));
+        let added = noise(seed ^ 3, count * down * across * outputs);
         let mut expected = Vec::new();
-        for image in 0..count {
-            for (y, x) in (0..down).flat_map(|y| (0..across).map(move |x| (y, x))) {
-                for output in 0..outputs {
-                    let mut sum = f64::from(bias[output]);
-                    for (c, dy, dx) in (0..channels)
-                        .flat_map(|c| (0..patch).flat_map(move |dy| (0..patch).map(move |dx| (c, dy, dx))))
-                    {
-                        let pixel = images[((image * channels + c) * height + y * patch + dy) * width + x * patch + dx];
-                        sum += f64::from(pixel) * f64::from(weights[((output * channels + c) * patch + dy) * patch + dx]);
+        for (image, y, x) in
+            (0..count).flat_map(|i| (0..down).flat_map(move |y| (0..across).map(move |x| (i, y, x))))
+        {
+            for output in 0..outputs {
+                let mut sum = f64::from(bias[output]);
+                for (c, dy, dx) in
+                    (0..channels).flat_map(|c| (0..size).flat_map(move |dy| (0..size).map(move |dx| (c, dy, dx))))
+                {
+                    let (y, x) = ((y * step + dy).wrapping_sub(pad), (x * step + dx).wrapping_sub(pad));
+                    if y < height && x < width {
+                        let place = if planar { (c * height + y) * width + x } else { (y * width + x) * channels + c };
+                        let pixel = images[image * channels * height * width + place];
+                        sum += f64::from(pixel) * f64::from(weights[((output * channels + c) * size + dy) * size + dx]);
                     }
-                    expected.push(sum);
                 }
+                let place = expected.len();
+                expected.push((sum + if residual { f64::from(added[place]) } else { 0.0 }).max(0.0));
             }
         }
+        let epilogue = Epilogue { added: residual.then_some(&added[..]), activation: Activation::Relu };
+        let mut first: Option<Vec<f32>> = None;
         for kernel in Kernel::available() {
-            let embedding = PatchEmbedding::new(kernel, (channels, patch, outputs), &weights, &bias).unwrap();
+            let convolution = Convolution::new(kernel, window, outputs, &weights, &bias, None).unwrap();
             let mut out = vec![f32::NAN; expected.len()];
-            embedding.run(&images, (count, height, width), &mut out);
-            close(&out, &expected, 1e-4, kernel.name());
+            convolution.run(&mut Windows::new(kernel), &images, (count, height, width), epilogue, &mut out);
+            // A pixel is off by half a step of its range, a weight by half of 1/127: on products of up to 2.5.
+            let depth = (channels * size * size) as f64;
+            close(&out, &expected, 0.012 * depth.sqrt() * 3.0, kernel.name());
+            // The bytes are the same on all kernels; what follows differs in the last digit.
+            let first = first.get_or_insert_with(|| out.clone());
+            let exact: Vec<f64> = first.iter().map(|x| f64::from(*x)).collect();
+            close(&out, &exact, 2e-5, kernel.name());
         }
     }
 }
@@ -208,7 +227,7 @@ fn what_is_not_finite_does_not_hide() {
                 rows.take(&values, 37, None);
                 let layer = Linear::new(kernel, (37, 3), &[1; 111], &[1.0], &[0.0; 3]).unwrap();
                 let mut out = [0f32; 6];
-                layer.run(&rows, Epilogue::Activation(Activation::None), &mut out);
+                layer.run(&rows, Epilogue::NONE, &mut out);
                 assert!(out[..3].iter().all(|y| y.is_nan()), "{kernel} {odd} at {place}: {out:?}");
                 assert!(out[3..].iter().all(|y| y.is_finite()), "{kernel}: the other row is as it was");
             }
@@ -225,7 +244,7 @@ fn extreme_bytes_do_not_overflow() {
             rows.take(&vec![sign; 4096], 4096, None);
             let layer = Linear::new(kernel, (4096, 1), &vec![weight; 4096], &[1.0], &[0.0]).unwrap();
             let mut out = [0f32];
-            layer.run(&rows, Epilogue::Activation(Activation::None), &mut out);
+            layer.run(&rows, Epilogue::NONE, &mut out);
             assert_eq!(out[0], 4096.0 * 127.0 * f32::from(weight) * sign * (1.0 / 127.0), "{kernel}");
         }
         let mut rows = Bytes::new(kernel);
@@ -240,23 +259,73 @@ fn layers_beside_each_other_are_the_layers() {
         let values = noise(1, 5 * 24);
         let mut rows = Bytes::new(kernel);
         rows.take(&values, 24, None);
-        let layers: Vec<Linear> = [(17, 2u64), (64, 3), (1, 4)]
-            .map(|(n, seed)| {
-                Linear::new(kernel, (24, n), &bytes(seed, 24 * n), &noise(seed + 9, n), &noise(seed + 20, n)).unwrap()
-            })
-            .into();
-        let joint = Linear::beside(&layers.iter().collect::<Vec<_>>());
-        let mut out = vec![0f32; 5 * 82];
-        joint.run(&rows, Epilogue::Activation(Activation::QuickGelu), &mut out);
-        let mut first = 0;
-        for layer in &layers {
-            let mut own = vec![0f32; 5 * layer.outputs()];
-            layer.run(&rows, Epilogue::Activation(Activation::QuickGelu), &mut own);
-            for row in 0..5 {
-                assert_eq!(out[row * 82 + first..][..layer.outputs()], own[row * layer.outputs()..][..layer.outputs()]);
+        // Odd widths, and widths that are whole panels of every kernel.
+        for widths in [[17, 64, 1], [96, 192, 96]] {
+            let layers: Vec<Linear> = [(widths[0], 2u64), (widths[1], 3), (widths[2], 4)]
+                .map(|(n, seed)| {
+                    let (scales, bias) = (noise(seed + 9, n), noise(seed + 20, n));
+                    Linear::new(kernel, (24, n), &bytes(seed, 24 * n), &scales, &bias).unwrap()
+                })
+                .into();
+            let joint = Linear::beside(&layers.iter().collect::<Vec<_>>());
+            let all: usize = widths.iter().sum();
+            let epilogue = Epilogue { activation: Activation::QuickGelu, ..Epilogue::NONE };
+            let mut out = vec![0f32; 5 * all];
+            joint.run(&rows, epilogue, &mut out);
+            let mut first = 0;
+            for layer in &layers {
+                let mut own = vec![0f32; 5 * layer.outputs()];
+                layer.run(&rows, epilogue, &mut own);
+                for (row, own) in own.chunks_exact(layer.outputs()).enumerate() {
+                    assert_eq!(&out[row * all + first..][..layer.outputs()], own);
+                }
+                first += layer.outputs();
             }
-            first += layer.outputs();
         }
+    }
+}
+
+#[test]
+fn pixels_are_not_rounded_and_weights_that_see_them_have_two_bytes() {
+    let (height, width, outputs) = (6, 5, 7);
+    // All bytes that there are, as pictures are normalised; the last pixels of a plane are the brightest.
+    let pixels = Pixels { gain: [0.015, 0.0148, 0.0142], shift: [-1.79, -1.75, -1.48] };
+    let byte = |c: usize, i: usize| ((c * 97 + i * i * 9 + i) % 256) as f32;
+    let plane = height * width;
+    let images: Vec<f32> =
+        (0..3 * plane).map(|i| pixels.gain[i / plane] * byte(i / plane, i % plane) + pixels.shift[i / plane]).collect();
+    let (weights, bias) = (noise(4, outputs * 3 * 4), noise(5, outputs));
+    let window = Window { layout: Layout::ChannelsFirst, channels: 3, size: 2, step: 1, before: 0, after: 0 };
+    for kernel in Kernel::available() {
+        for (pixels, bound) in [(Some(&pixels), 6e-4), (None, 0.06)] {
+            let convolution = Convolution::new(kernel, window, outputs, &weights, &bias, pixels).unwrap();
+            let mut out = vec![f32::NAN; (height - 1) * (width - 1) * outputs];
+            convolution.run(&mut Windows::new(kernel), &images, (1, height, width), Epilogue::NONE, &mut out);
+            let mut most = 0f32;
+            for (i, found) in out.iter().enumerate() {
+                let (place, output) = (i / outputs, i % outputs);
+                let (y, x) = (place / (width - 1), place % (width - 1));
+                let terms = (0..12).map(|k| {
+                    let (c, dy, dx) = (k / 4, k / 2 % 2, k % 2);
+                    images[c * plane + (y + dy) * width + x + dx] * weights[output * 12 + k]
+                });
+                most = most.max((found - bias[output] - terms.sum::<f32>()).abs());
+            }
+            assert!(most < bound, "{kernel} {pixels:?}: {most}");
+        }
+        // A number that no byte gives stays inside the bytes, and one that is none does not hide.
+        let convolution = Convolution::new(kernel, window, outputs, &weights, &bias, Some(&pixels)).unwrap();
+        let mut out = vec![0f32; (height - 1) * (width - 1) * outputs];
+        let run = |image: &[f32], out: &mut [f32]| {
+            convolution.run(&mut Windows::new(kernel), image, (1, height, width), Epilogue::NONE, out);
+        };
+        let bright = |x: f32| [vec![x; plane], images[plane..].to_vec()].concat();
+        run(&bright(1e6), &mut out);
+        let far = out.clone();
+        run(&bright(pixels.gain[0] * 255.0 + pixels.shift[0]), &mut out);
+        assert_eq!(far, out, "{kernel}");
+        run(&bright(f32::NAN), &mut out);
+        assert!(out.iter().all(|y| y.is_nan()), "{kernel}");
     }
 }
 
@@ -264,6 +333,7 @@ fn layers_beside_each_other_are_the_layers() {
 fn wrong_numbers_of_weights_are_named() {
     let e = Linear::new(Kernel::Portable, (4, 3), &[0; 11], &[1.0], &[0.0; 3]).unwrap_err().to_string();
     assert_eq!(e, "a linear layer of 4 x 3 with 11 weights, 1 scales, 3 biases");
-    let e = PatchEmbedding::new(Kernel::Portable, (3, 4, 5), &[0.0; 240], &[0.0; 4]).unwrap_err().to_string();
-    assert_eq!(e, "a patch embedding of 3 x 4 x 4 to 5 with 240 weights, 4 biases");
+    let window = Window { layout: Layout::ChannelsLast, channels: 2, size: 3, step: 1, before: 1, after: 1 };
+    let e = Convolution::new(Kernel::Portable, window, 5, &[0.0; 90], &[0.0; 4], None).unwrap_err().to_string();
+    assert_eq!(e, "a convolution of 2 x 3 x 3 to 5 with 90 weights, 4 biases");
 }

@@ -1,4 +1,5 @@
 //! The two inner loops: a few rows times a panel of columns, the sums all in registers.
+#![allow(clippy::needless_range_loop, reason = "plain indices are what the compiler turns into registers")]
 
 use crate::simd::Simd;
 
@@ -7,8 +8,8 @@ pub(crate) const GROUP: usize = 4;
 
 /// A block of an integer product: rows of bytes times a panel of weights, then scales and bias.
 ///
-/// `out[r][c] = (start[c] + sum over k of rows[r][k] * weights[k][c]) * row_scales[r] * column_scales[c] + bias[c]`,
-/// and `+ added[r][c]` where `added` is not null.
+/// `out[r][c] = (sum over k of (rows[r][k] - zero) * weights[k][c]) * row_scales[r] * column_scales[c] + bias[c]`, and
+/// `+ added[r][c]` where `added` is not null.
 pub(crate) struct IntTile {
     /// Groups of four along a row.
     pub groups: usize,
@@ -17,8 +18,10 @@ pub(crate) struct IntTile {
     pub row_stride: usize,
     /// `[groups][INT_COLUMNS][4]`.
     pub weights: *const i8,
-    /// `INT_COLUMNS` values each.
-    pub start: *const i32,
+    /// The byte that stands for zero.
+    pub zero: i32,
+    /// `INT_COLUMNS` values each, as the two below: sums of the columns' weights.
+    pub sums: *const i32,
     pub column_scales: *const f32,
     pub bias: *const f32,
     /// One for each row.
@@ -40,21 +43,35 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
     // SAFETY: as this function's own; `columns` bounds what is read of `added` and written.
     unsafe {
         let width = C * S::LANES;
-        let mut sums: [[S::I; C]; R] = {
-            let start: [S::I; C] = std::array::from_fn(|c| S::int_load(t.start.add(c * S::LANES)));
-            [start; R]
-        };
+        let mut sums: [[S::I; C]; R] = [[S::int_times(t.sums, -t.zero); C]; R];
+        for c in 1..C {
+            let start = S::int_times(t.sums.add(c * S::LANES), -t.zero);
+            for r in 0..R {
+                sums[r][c] = start;
+            }
+        }
         let (mut row, mut weights) = (t.rows, t.weights);
         for _ in 0..t.groups {
-            for c in 0..C {
-                let panel = weights.add(GROUP * S::LANES * c);
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let four = row.add(r * t.row_stride).cast::<i32>().read_unaligned();
-                    sums[c] = S::dot(sums[c], four, panel);
+            let mut panel = [S::load_bytes(weights); C];
+            for c in 1..C {
+                panel[c] = S::load_bytes(weights.add(GROUP * S::LANES * c));
+            }
+            for r in 0..R {
+                let four = S::splat_bytes(row.add(r * t.row_stride).cast::<i32>().read_unaligned());
+                for c in 0..C {
+                    sums[r][c] = S::dot(sums[r][c], four, panel[c]);
                 }
             }
             row = row.add(GROUP);
             weights = weights.add(GROUP * width);
+        }
+        // What follows is a loop that is not unrolled: it must not be the reason to keep the sums in memory above.
+        let mut done = std::mem::MaybeUninit::<[[S::I; C]; R]>::uninit();
+        let sum = done.as_mut_ptr().cast::<S::I>();
+        for r in 0..R {
+            for c in 0..C {
+                sum.add(r * C + c).write(sums[r][c]);
+            }
         }
         for c in 0..C {
             let at = c * S::LANES;
@@ -63,8 +80,8 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
             }
             let left = t.columns - at;
             let (scale, bias) = (S::load(t.column_scales.add(at)), S::load(t.bias.add(at)));
-            for (r, sums) in sums.iter().enumerate() {
-                let scaled = S::mul(S::int_to_float(sums[c]), S::splat(*t.row_scales.add(r)));
+            for r in 0..R {
+                let scaled = S::mul(S::int_to_float(sum.add(r * C + c).read()), S::splat(*t.row_scales.add(r)));
                 let mut y = S::fma(scaled, scale, bias);
                 let place = r * t.out_stride + at;
                 if left >= S::LANES {
@@ -83,7 +100,7 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
     }
 }
 
-/// A block of a float product: `out[r][c] = (sum over k of a[r][k] * b[k][c]) * row_scales[r] + bias[c]`.
+/// A block of a float product: `out[r][c] = (sum over k of a[r][k] * b[k][c]) * row_scales[r]`.
 pub(crate) struct FloatTile {
     pub depth: usize,
     /// First row; `a_stride` floats to the next.
@@ -93,8 +110,6 @@ pub(crate) struct FloatTile {
     pub b: *const f32,
     /// One for each row; null for 1.
     pub row_scales: *const f32,
-    /// `FLOAT_COLUMNS` values; null for 0.
-    pub bias: *const f32,
     pub out: *mut f32,
     pub out_stride: usize,
     /// Columns that are written.
@@ -112,14 +127,25 @@ pub(crate) unsafe fn float_tile<S: Simd, const R: usize, const C: usize>(t: &Flo
         let mut sums: [[S::F; C]; R] = [[S::splat(0.0); C]; R];
         let mut b = t.b;
         for k in 0..t.depth {
-            let row: [S::F; C] = std::array::from_fn(|c| S::load(b.add(c * S::LANES)));
-            for (r, sums) in sums.iter_mut().enumerate() {
+            let mut row = [S::load(b); C];
+            for c in 1..C {
+                row[c] = S::load(b.add(c * S::LANES));
+            }
+            for r in 0..R {
                 let a = S::splat(*t.a.add(r * t.a_stride + k));
-                for (sum, b) in sums.iter_mut().zip(row) {
-                    *sum = S::fma(a, b, *sum);
+                for c in 0..C {
+                    sums[r][c] = S::fma(a, row[c], sums[r][c]);
                 }
             }
-            b = b.add(C * S::LANES);
+            b = b.add(S::FLOAT_COLUMNS);
+        }
+        // As in `int_tile`.
+        let mut done = std::mem::MaybeUninit::<[[S::F; C]; R]>::uninit();
+        let sum = done.as_mut_ptr().cast::<S::F>();
+        for r in 0..R {
+            for c in 0..C {
+                sum.add(r * C + c).write(sums[r][c]);
+            }
         }
         for c in 0..C {
             let at = c * S::LANES;
@@ -127,10 +153,9 @@ pub(crate) unsafe fn float_tile<S: Simd, const R: usize, const C: usize>(t: &Flo
                 break;
             }
             let left = t.columns - at;
-            let bias = if t.bias.is_null() { S::splat(0.0) } else { S::load(t.bias.add(at)) };
-            for (r, sums) in sums.iter().enumerate() {
+            for r in 0..R {
                 let scale = if t.row_scales.is_null() { 1.0 } else { *t.row_scales.add(r) };
-                let y = S::fma(sums[c], S::splat(scale), bias);
+                let y = S::mul(sum.add(r * C + c).read(), S::splat(scale));
                 let place = t.out.add(r * t.out_stride + at);
                 if left >= S::LANES { S::store(place, y) } else { S::store_part(place, y, left) }
             }
@@ -138,14 +163,33 @@ pub(crate) unsafe fn float_tile<S: Simd, const R: usize, const C: usize>(t: &Flo
     }
 }
 
-/// Calls `each` with the first row and the number of rows of tiles of at most `most` rows, evenly divided.
-#[inline(always)]
-pub(crate) fn in_tiles(rows: usize, most: usize, mut each: impl FnMut(usize, usize)) {
-    let tiles = rows.div_ceil(most);
-    let mut first = 0;
-    for tile in 0..tiles {
-        let own = (rows - first).div_ceil(tiles - tile);
-        each(first, own);
-        first += own;
+/// The first row and the number of rows of tiles of at most `most` rows, evenly divided.
+///
+/// An iterator and no function that takes a closure: a closure has not the instructions of the function around it, and
+/// where it is not inlined, every vector operation in it becomes a call.
+pub(crate) struct Tiles {
+    first: usize,
+    rows: usize,
+    left: usize,
+}
+
+impl Tiles {
+    #[inline(always)]
+    pub fn new(rows: usize, most: usize) -> Self {
+        Tiles { first: 0, rows, left: rows.div_ceil(most) }
+    }
+}
+
+impl Iterator for Tiles {
+    type Item = (usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.left == 0 {
+            return None;
+        }
+        let (first, count) = (self.first, (self.rows - self.first).div_ceil(self.left));
+        (self.first, self.left) = (first + count, self.left - 1);
+        Some((first, count))
     }
 }

@@ -3,6 +3,7 @@
 mod drive;
 mod evaluate;
 mod locate;
+mod model;
 
 use std::{
     io::{self, Write},
@@ -37,6 +38,9 @@ enum Command {
     Locate(LocateArgs),
     /// Measure a model on the planet's hold-outs or on your own pictures
     Eval(EvalArgs),
+    /// Say what a bundle holds, and which of its operators run fast on this processor
+    #[command(after_help = KERNELS)]
+    Model(ModelArgs),
     /// Measure the time of each stage, one panorama at a time
     #[command(after_help = ONE_THREAD)]
     Bench(BenchArgs),
@@ -54,6 +58,10 @@ const CELLS: &str = "cells: the answer's first, then by falling p, five at most.
 
 const ONE_THREAD: &str = "This version infers on one thread; there is no choice of threads. Processor time is \
     measured for the whole fix only: cpu_ms is null for the single stages.";
+
+const KERNELS: &str = "The environment variable HOMING_KERNEL chooses other vector instructions than the best, for \
+    measurements: portable, avx2, avx-vnni, avx512-vnni, neon, dotprod, as far as the processor has them. It counts \
+    for all commands.";
 
 #[derive(Debug, Args)]
 struct BundleArg {
@@ -135,6 +143,15 @@ enum Holdout {
 }
 
 #[derive(Debug, Args)]
+struct ModelArgs {
+    #[command(flatten)]
+    bundle: BundleArg,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct BenchArgs {
     #[command(flatten)]
     bundle: BundleArg,
@@ -169,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => drive::run(args),
         Command::Locate(args) => locate::run(args),
         Command::Eval(args) => evaluate::run(args),
+        Command::Model(args) => model::run(args),
         Command::Bench(args) => bench_command(args),
         Command::Check(args) => check_command(args),
     };

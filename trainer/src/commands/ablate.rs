@@ -11,7 +11,7 @@ use super::write_whole;
 use crate::ablation;
 use crate::recipe::{Data, Recipe};
 use crate::torch::ablate::Ablation;
-use crate::torch::device::{Processor, settle_threads};
+use crate::torch::device::{Computing, settle_threads};
 
 /// Set by the first Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -24,12 +24,8 @@ pub struct Arguments {
     /// Working directory, with a folder for each seed [default: out/NAME]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// What computes; `cuda` without a usable device is an error
-    #[arg(long, value_enum, default_value_t)]
-    device: Processor,
-    /// Threads of the network and of the loaders [default: all cores that it may use]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    computing: Computing,
     /// How often the whole is done, each time with the next seed: the report then has means and spreads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
     seeds: u8,
@@ -47,10 +43,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     settle_threads();
     let whole = Recipe::load(&arguments.recipe)?;
-    let device = arguments.device.device(0)?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = arguments.threads.map_or(cores, usize::from);
-    tch::set_num_threads(i32::try_from(threads)?);
+    let (device, threads) = arguments.computing.settle(0)?;
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(1);

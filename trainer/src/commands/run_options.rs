@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 
-use crate::torch::device::{Processor, settle_threads};
+use crate::torch::device::{Computing, settle_threads};
 use crate::torch::ranks::{Alone, Ranks, launched};
 use crate::torch::workbench::Workbench;
 
@@ -16,12 +16,8 @@ pub struct RunOptions {
     /// Working directory of the run: geocells, checkpoint, loss curve, weights, prototypes [default: out/NAME]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// What computes; `cuda` without a usable device is an error
-    #[arg(long, value_enum, default_value_t)]
-    device: Processor,
-    /// Threads of the network and of the loaders in each process [default: all cores that it may use]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    computing: Computing,
 }
 
 impl RunOptions {
@@ -48,7 +44,7 @@ impl RunOptions {
             launched() == ranks.count(),
             "only `train` runs as several processes: start this command without mpirun or srun"
         );
-        Workbench::open(&self.recipe, self.out.as_deref(), self.device, self.threads.map(usize::from), fresh, ranks)
+        Workbench::open(&self.recipe, self.out.as_deref(), self.computing, fresh, ranks)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::recipe;
 use super::network::seeded;
 use super::text::TextTower;
 use super::tower::Tower;
-use super::transformer::layer_norm;
+use super::transformer::{Products, layer_norm};
 
 /// CLIP's start of the logarithm of the factor on cosines, ln(1 / 0.07).
 const LOGIT_SCALE: f64 = 2.659_26;
@@ -49,6 +49,12 @@ impl Clip {
         });
         variables.set_device(device);
         Clip { variables, vision, text, post_norm, visual_projection, text_projection, logit_scale }
+    }
+
+    /// From now on both towers' linear layers compute like this.
+    pub fn compute(&mut self, products: Products) {
+        self.vision.compute(products);
+        self.text.compute(products);
     }
 
     /// Pictures in the common space: normalised RGB [n, 3, S, S] -> [n, projection], of any length. `train` is as in

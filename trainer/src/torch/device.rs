@@ -40,6 +40,31 @@ impl Processor {
     }
 }
 
+/// What computes.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Computing {
+    /// What computes; `cuda` without a usable device is an error
+    #[arg(long, value_enum, default_value_t)]
+    device: Processor,
+    /// Threads of the network and of the loaders in each process [default: all cores that it may use]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl Computing {
+    /// The device, for a process with this number on its machine, and the number of threads, which libtorch is told.
+    ///
+    /// # Errors
+    /// When the device cannot be used.
+    pub fn settle(self, local_rank: usize) -> Result<(Device, usize)> {
+        let device = self.device.device(local_rank)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.map_or(cores, usize::from);
+        tch::set_num_threads(i32::try_from(threads)?);
+        Ok((device, threads))
+    }
+}
+
 /// Starts this program again with OpenMP's waiting threads asleep, unless the environment says how they wait.
 ///
 /// Spinning threads take the cores from the loaders (a fifth of the throughput was left on a shared machine), and

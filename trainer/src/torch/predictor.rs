@@ -1,8 +1,9 @@
-//! Who is asked in an evaluation: the float network, or the exported int8 graphs as tract runs them on the device.
+//! Who is asked in an evaluation: the float network, or the exported int8 graphs as the device runs them.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use homing_kernels::{Kernel, Pixels, fuse};
 use homing_models::TaskList;
 use rayon::prelude::*;
 use tch::Tensor;
@@ -11,7 +12,7 @@ use tract_onnx::prelude::*;
 use super::batch::{Variation, normalise};
 use super::embed::{Embedded, Panoramas, mean};
 use super::heads::outputs;
-use super::network::{self, Network};
+use super::network::{self, IMAGE_MEAN, IMAGE_STD, Network};
 
 /// The heads' outputs of some sites.
 #[derive(Clone, Debug)]
@@ -73,13 +74,27 @@ impl Exported {
         cells: usize,
         tasks: &TaskList,
     ) -> Result<Self> {
-        let load = |bytes: &[u8], what: &str| {
-            let model = tract_onnx::onnx().model_for_read(&mut &bytes[..]);
-            let model = model.and_then(|m| m.into_optimized()).and_then(|m| m.into_runnable());
-            model.with_context(|| format!("tract refuses the exported {what}"))
+        let kernel = Kernel::chosen()?;
+        let pixels = Pixels {
+            gain: std::array::from_fn(|c| 1.0 / (255.0 * IMAGE_STD[c])),
+            shift: std::array::from_fn(|c| -IMAGE_MEAN[c] / IMAGE_STD[c]),
+        };
+        let load = |bytes: &[u8], pixels: Option<&Pixels>, what: &str| {
+            let ready = || -> TractResult<_> {
+                let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..])?.into_typed()?;
+                fuse(kernel, pixels, &mut model)?;
+                model.into_optimized()?.into_runnable()
+            };
+            ready().with_context(|| format!("tract refuses the exported {what}"))
         };
         let widths = outputs(cells, tasks).iter().map(|head| head.outputs).collect();
-        Ok(Exported { side, dims, encoder: load(encoder, "encoder")?, heads: load(heads, "heads")?, widths })
+        Ok(Exported {
+            side,
+            dims,
+            encoder: load(encoder, Some(&pixels), "encoder")?,
+            heads: load(heads, None, "heads")?,
+            widths,
+        })
     }
 
     fn views(&self, views: &[Vec<u8>]) -> Result<Vec<f32>> {

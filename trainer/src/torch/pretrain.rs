@@ -63,7 +63,8 @@ pub fn pretrain(bench: &Workbench, stop: StopRequest) -> Result<()> {
     ensure!(!seen.samples().is_empty(), "contrastive.held_out leaves no site to pretrain on");
 
     let recipe = plan(&bench.recipe, contrastive);
-    let clip = Clip::new(&recipe.tower, &contrastive.text, recipe.seed, bench.device);
+    let mut clip = Clip::new(&recipe.tower, &contrastive.text, recipe.seed, bench.device);
+    clip.compute(recipe.training.arithmetic.into());
     let optimiser = AdamW::new(&clip.variables, contrastive.weight_decay).with_epsilon(EPSILON);
     let mut run = Run { bench, contrastive, recipe: &recipe, clip, optimiser, step: 0, fingerprint };
     run.resume()?;

@@ -16,6 +16,7 @@ use super::predictor::Predictor;
 use super::prototypes::{Calibration, prototypes};
 use super::ranks::Alone;
 use super::train::{train, trained};
+use super::transformer::Products;
 use super::workbench::Workbench;
 use crate::dataset::{Gallery, Sample, ViewError};
 use crate::encoder_graph::Precision;
@@ -258,15 +259,35 @@ fn rounding_in_training_is_the_rounding_of_the_graph() {
     for site in 0..20 {
         let panorama = Panoramas::load(&*bench.validation, &[site], 16, 0).unwrap();
         let graph = Predictor::embed(&int8, &panorama).unwrap();
-        let mut apart = |round| {
-            network.tower.round(round);
+        let mut apart = |products| {
+            network.tower.compute(products);
             let own = panorama.embed(&network);
             own.panorama(0).iter().zip(graph.panorama(0)).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max)
         };
-        exact += apart(false);
-        rounded += apart(true);
+        exact += apart(Products::Float);
+        rounded += apart(Products::Int8);
     }
     assert!(rounded < 0.2 * exact, "apart by {exact} without rounding, {rounded} with");
+}
+
+#[test]
+fn bfloat16_gives_nearly_the_embeddings_and_gradients_of_floats() {
+    let mut network = Network::new(&recipe(1).tower, 5, &homing_models::TaskList::default(), 4, Device::Cpu);
+    let pixels = network::seeded(5, || Tensor::randn([8, 3, 16, 16], (Kind::Float, Device::Cpu)));
+    let weight = network.named()["vision_model.encoder.layers.0.self_attn.k_proj.weight"].shallow_clone();
+    let mut run = |products| {
+        network.tower.compute(products);
+        let mut weight = weight.shallow_clone();
+        weight.zero_grad();
+        let embeddings = network.tower.embed(&pixels, false);
+        embeddings.square().sum(Kind::Float).backward();
+        [network::values(&embeddings.detach()), network::values(&weight.grad())]
+    };
+    let (exact, rough) = (run(Products::Float), run(Products::Bfloat16));
+    for (exact, rough) in exact.iter().zip(&rough) {
+        let cosine = cosine(exact, rough);
+        assert!(cosine > 0.995 && exact != rough, "{cosine}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor, nn, nn::Init};
 use crate::recipe;
 use crate::tokens::{CONTEXT, END, Tokens, VOCABULARY};
 
-use super::transformer::{Blocks, Shape, layer_norm};
+use super::transformer::{Blocks, Products, Shape, layer_norm};
 
 /// The text transformer; variables under `text_model` with Hugging Face's names.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl TextTower {
             blocks: Blocks::new(&(&model / "encoder" / "layers"), &Shape::from(shape)),
             final_norm: layer_norm(&(&model / "final_layer_norm"), d),
         }
+    }
+
+    /// From now on the blocks' linear layers compute like this.
+    pub fn compute(&mut self, products: Products) {
+        self.blocks.compute(products);
     }
 
     /// Vectors of captions: the last hidden state, normalised, at each caption's first end token.

@@ -11,7 +11,7 @@ use tch::{Kind, Tensor, nn, nn::Init, nn::ModuleT};
 
 use crate::recipe::{self, StemLayer};
 
-use super::transformer::{Blocks, Shape, layer_norm};
+use super::transformer::{Blocks, Products, Shape, layer_norm};
 
 /// Epsilon of the stem's batch normalisation.
 const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -24,6 +24,8 @@ pub struct Tower {
     positions: Tensor,
     pre_norm: nn::LayerNorm,
     blocks: Blocks,
+    /// What the stem computes in.
+    stem_kind: Kind,
 }
 
 impl Tower {
@@ -44,12 +46,14 @@ impl Tower {
             positions: (&embeddings / "position_embedding").var("weight", &[i64::from(shape.tokens()), d], small),
             pre_norm: layer_norm(&(&model / "pre_layrnorm"), d),
             blocks: Blocks::new(&encoder, &Shape::from(shape)),
+            stem_kind: Kind::Float,
         }
     }
 
-    /// From now on the blocks' products are rounded as the int8 graph rounds them, or are not.
-    pub fn round(&mut self, rounded: bool) {
-        self.blocks.round(rounded);
+    /// From now on linear layers compute like this, and convolutions, which stay floats in the int8 graph.
+    pub fn compute(&mut self, products: Products) {
+        self.stem_kind = if products == Products::Bfloat16 { Kind::BFloat16 } else { Kind::Float };
+        self.blocks.compute(products);
     }
 
     /// The name under which the variables of the last block lie.
@@ -85,7 +89,7 @@ impl Tower {
     /// The hidden state after the last block: [n, 3, S, S] -> [n, tokens, d]. `train` selects the statistics of the
     /// batch in the stem's normalisation.
     pub fn hidden(&self, pixels: &Tensor, train: bool) -> Tensor {
-        let grid = self.patches.forward(pixels, train);
+        let grid = self.patches.forward(&pixels.to_kind(self.stem_kind), train).to_kind(Kind::Float);
         let (n, d) = (grid.size()[0], grid.size()[1]);
         let tokens = grid.flatten(2, 3).transpose(1, 2);
         let class = self.class.expand([n, 1, d], false);
@@ -139,9 +143,12 @@ impl Patches {
         Patches::Stem(stages.collect())
     }
 
+    /// In the kind of the pixels.
     fn forward(&self, pixels: &Tensor, train: bool) -> Tensor {
         match self {
-            Patches::Plain { weight, patch } => pixels.conv2d(weight, None::<&Tensor>, [*patch; 2], [0; 2], [1; 2], 1),
+            Patches::Plain { weight, patch } => {
+                pixels.conv2d(&weight.to_kind(pixels.kind()), None::<&Tensor>, [*patch; 2], [0; 2], [1; 2], 1)
+            }
             Patches::Stem(stages) => stages.iter().fold(pixels.shallow_clone(), |x, stage| match stage {
                 Stage::Conv(conv) => conv.forward(&x, train).relu(),
                 Stage::Residual(first, second) => {
@@ -200,7 +207,8 @@ impl NormedConv {
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let y = x.conv2d(&self.weight, None::<&Tensor>, [self.stride; 2], [self.pad; 2], [1; 2], 1);
+        let weight = self.weight.to_kind(x.kind());
+        let y = x.conv2d(&weight, None::<&Tensor>, [self.stride; 2], [self.pad; 2], [1; 2], 1);
         self.norm.forward_t(&y, train)
     }
 }

@@ -20,6 +20,7 @@ use super::loss::loss;
 use super::network::{self, Network};
 use super::pretrain::pretrained;
 use super::ranks::Ranks;
+use super::transformer::Products;
 use super::workbench::Workbench;
 use crate::recipe::Trainable;
 
@@ -171,7 +172,7 @@ impl Run<'_> {
         let (training, device) = (&bench.recipe.training, bench.device);
         let State { trained, averaged, optimiser, .. } = &mut self.state;
         let rounded = training.steps - step <= training.int8_steps;
-        trained.tower.round(rounded);
+        trained.tower.compute(if rounded { Products::Int8 } else { training.arithmetic.into() });
         trained.heads.round(rounded);
         // A stem that stays as it is keeps its statistics too.
         let whole = training.trainable == Trainable::All;

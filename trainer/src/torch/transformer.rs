@@ -2,11 +2,11 @@
 //!
 //! Variables carry Hugging Face's names under the path of the layers: `0.self_attn.q_proj.weight`, `0.mlp.fc1.bias`.
 
-use tch::{Device, Tensor, nn, nn::Init};
+use tch::{Kind, Tensor, nn, nn::Init};
 
 use super::rounding;
 use crate::encoder_graph::LAYER_NORM_EPSILON;
-use crate::recipe::{self, Activation};
+use crate::recipe::{self, Activation, Arithmetic};
 
 /// Slope of CLIP's quick GELU, x * sigmoid(1.702 x).
 const QUICK_GELU_SLOPE: f64 = 1.702;
@@ -54,19 +54,39 @@ impl From<&recipe::TextTower> for Shape {
     }
 }
 
+/// How linear layers compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Products {
+    /// In single precision.
+    #[default]
+    Float,
+    /// In bfloat16 with sums in single precision, on weights that stay floats.
+    Bfloat16,
+    /// In single precision on inputs and weights that are rounded as the int8 graph rounds them.
+    Int8,
+}
+
+impl From<Arithmetic> for Products {
+    fn from(arithmetic: Arithmetic) -> Self {
+        match arithmetic {
+            Arithmetic::Float => Products::Float,
+            Arithmetic::Bfloat16 => Products::Bfloat16,
+        }
+    }
+}
+
 /// A stack of blocks.
 #[derive(Debug)]
 pub struct Blocks {
     blocks: Vec<Block>,
-    /// Whether products are rounded as the int8 graph rounds them.
-    rounded: bool,
+    products: Products,
 }
 
 impl Blocks {
     /// Blocks with fresh weights under `layers`, each under its number.
     pub fn new(layers: &nn::Path, shape: &Shape) -> Self {
         let blocks = (0..shape.layers).map(|i| Block::new(&(layers / i), shape)).collect();
-        Blocks { blocks, rounded: false }
+        Blocks { blocks, products: Products::Float }
     }
 
     /// Number of blocks.
@@ -74,14 +94,14 @@ impl Blocks {
         self.blocks.len()
     }
 
-    /// From now on products are rounded as the int8 graph rounds them, or are not.
-    pub fn round(&mut self, rounded: bool) {
-        self.rounded = rounded;
+    /// From now on linear layers compute like this.
+    pub fn compute(&mut self, products: Products) {
+        self.products = products;
     }
 
     /// [n, tokens, d] -> [n, tokens, d].
     pub fn forward(&self, x: Tensor) -> Tensor {
-        self.blocks.iter().fold(x, |x, block| block.forward(&x, self.rounded))
+        self.blocks.iter().fold(x, |x, block| block.forward(&x, self.products))
     }
 }
 
@@ -123,39 +143,41 @@ impl Block {
         }
     }
 
-    fn forward(&self, x: &Tensor, rounded: bool) -> Tensor {
-        let x = x + self.attention(&x.apply(&self.norm1), rounded);
-        let y = self.mlp(&x.apply(&self.norm2), rounded);
+    fn forward(&self, x: &Tensor, products: Products) -> Tensor {
+        let x = x + self.attention(&x.apply(&self.norm1), products);
+        let y = self.mlp(&x.apply(&self.norm2), products);
         x + y
     }
 
-    fn mlp(&self, x: &Tensor, rounded: bool) -> Tensor {
+    fn mlp(&self, x: &Tensor, products: Products) -> Tensor {
         match self.activation {
             // What is rounded must be what the graph has, and not a multiple of it.
-            Activation::QuickGelu if rounded => {
-                let inner = self.fc1.forward(x, true);
-                self.fc2.forward(&(&inner * (&inner * QUICK_GELU_SLOPE).sigmoid()), true)
+            Activation::QuickGelu if products == Products::Int8 => {
+                let inner = self.fc1.forward(x, products);
+                self.fc2.forward(&(&inner * (&inner * QUICK_GELU_SLOPE).sigmoid()), products)
             }
             // silu(s x) / s is the quick GELU of slope s in one pass; the factors go into the small weights.
             Activation::QuickGelu => {
-                let inner = self.fc1.scaled(x, QUICK_GELU_SLOPE).silu();
-                self.fc2.unscaled_input(&inner, QUICK_GELU_SLOPE)
+                let inner = self.fc1.scaled(QUICK_GELU_SLOPE).forward(x, products).silu();
+                self.fc2.for_input_times(QUICK_GELU_SLOPE).forward(&inner, products)
             }
-            Activation::Gelu => self.fc2.forward(&self.fc1.forward(x, rounded).gelu("none"), rounded),
+            Activation::Gelu => self.fc2.forward(&self.fc1.forward(x, products).gelu("none"), products),
         }
     }
 
-    fn attention(&self, x: &Tensor, rounded: bool) -> Tensor {
+    fn attention(&self, x: &Tensor, products: Products) -> Tensor {
         let (n, tokens, d) = (x.size()[0], x.size()[1], x.size()[2]);
-        let split =
-            |linear: &Linear| linear.forward(x, rounded).view([n, tokens, self.heads, d / self.heads]).transpose(1, 2);
-        let (q, k, v) = (split(&self.q), split(&self.k), split(&self.v));
+        // One product instead of three: the tokens are read once. The mixing itself stays in single precision, whose
+        // gradient is the faster one on a processor.
+        let joined = Linear::joined([&self.q, &self.k, &self.v]).forward(x, products).to_kind(Kind::Float);
+        let parts = joined.view([n, tokens, 3, self.heads, d / self.heads]).permute([2, 0, 3, 1, 4]);
+        let [q, k, v] = [0, 1, 2].map(|i| parts.get(i));
         let mixed = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, self.causal, None, false);
-        self.out.forward(&mixed.transpose(1, 2).reshape([n, tokens, d]), rounded)
+        self.out.forward(&mixed.transpose(1, 2).reshape([n, tokens, d]), products)
     }
 }
 
-/// A linear layer over the last axis of [n, tokens, inputs].
+/// A linear layer over the last axis: x W^T + b.
 #[derive(Debug)]
 struct Linear {
     weight: Tensor,
@@ -170,39 +192,32 @@ impl Linear {
         }
     }
 
-    fn forward(&self, x: &Tensor, rounded: bool) -> Tensor {
-        if rounded {
-            return product(&rounding::input(x), &rounding::weight(&self.weight), &self.bias);
+    /// The layer whose outputs are these layers' outputs, one after the other.
+    fn joined(layers: [&Linear; 3]) -> Self {
+        Linear { weight: Tensor::cat(&layers.map(|l| &l.weight), 0), bias: Tensor::cat(&layers.map(|l| &l.bias), 0) }
+    }
+
+    /// The layer that gives `factor` times the output.
+    fn scaled(&self, factor: f64) -> Self {
+        Linear { weight: &self.weight * factor, bias: &self.bias * factor }
+    }
+
+    /// The layer that gives the same output for an input `factor` times as large.
+    fn for_input_times(&self, factor: f64) -> Self {
+        Linear { weight: &self.weight / factor, bias: self.bias.shallow_clone() }
+    }
+
+    /// [n, tokens, inputs] -> [n, tokens, outputs], in bfloat16 where products are.
+    fn forward(&self, x: &Tensor, products: Products) -> Tensor {
+        match products {
+            Products::Float => x.linear(&self.weight, Some(&self.bias)),
+            Products::Bfloat16 => {
+                let [x, weight, bias] = [x, &self.weight, &self.bias].map(|t| t.to_kind(Kind::BFloat16));
+                x.linear(&weight, Some(&bias))
+            }
+            Products::Int8 => rounding::input(x).linear(&rounding::weight(&self.weight), Some(&self.bias)),
         }
-        product(x, &self.weight, &self.bias)
     }
-
-    /// `factor` times the layer's output.
-    fn scaled(&self, x: &Tensor, factor: f64) -> Tensor {
-        product(x, &(&self.weight * factor), &(&self.bias * factor))
-    }
-
-    /// The layer's output for `x / divisor`.
-    fn unscaled_input(&self, x: &Tensor, divisor: f64) -> Tensor {
-        product(x, &(&self.weight / divisor), &self.bias)
-    }
-}
-
-/// x W^T + b over the last axis.
-///
-/// On the processor it runs as a convolution of 1 x 1: libtorch gives that to oneDNN, which uses every vector unit,
-/// while its plain matrix product goes to MKL, which on AMD's processors does not (1.4 times slower as measured).
-fn product(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    if x.device() != Device::Cpu {
-        return x.linear(weight, Some(bias));
-    }
-    let (n, tokens, inputs) = (x.size()[0], x.size()[1], x.size()[2]);
-    let outputs = weight.size()[0];
-    x.reshape([1, n * tokens, 1, inputs])
-        .permute([0, 3, 1, 2])
-        .conv2d(&weight.view([outputs, inputs, 1, 1]), Some(bias), [1; 2], [0; 2], [1; 2], 1)
-        .permute([0, 2, 3, 1])
-        .reshape([n, tokens, outputs])
 }
 
 /// CLIP's layer normalisation over the last axis of width `d`.

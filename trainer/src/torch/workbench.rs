@@ -13,7 +13,7 @@ use crate::geocells::divide;
 use crate::recipe::{Data, Recipe};
 
 use super::checkpoint::fingerprint;
-use super::device::Processor;
+use super::device::Computing;
 use super::ranks::Ranks;
 
 /// A run's recipe and data, ready for any stage.
@@ -45,8 +45,7 @@ impl Workbench {
     pub fn open(
         recipe: &Path,
         out: Option<&Path>,
-        processor: Processor,
-        threads: Option<usize>,
+        computing: Computing,
         fresh: bool,
         ranks: &dyn Ranks,
     ) -> Result<Self> {
@@ -59,10 +58,7 @@ impl Workbench {
                     out.display()
                 );
             }
-            let device = processor.device(ranks.local_rank())?;
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let threads = threads.unwrap_or(cores).max(1);
-            tch::set_num_threads(i32::try_from(threads)?);
+            let (device, threads) = computing.settle(ranks.local_rank())?;
             if ranks.first() {
                 std::fs::create_dir_all(&out)
                     .with_context(|| format!("cannot make the directory {}", out.display()))?;

@@ -2,13 +2,17 @@
 
 use tract_core::internal::*;
 
+use super::Target;
 use super::graph::{from, in_place_of, is, reader, scaled, source, with_constant};
-use crate::cpu::Kernel;
 use crate::maths::Activation;
 use crate::ops::ActivationOp;
 
 /// Any of them.
-pub(super) fn rule(kernel: Kernel, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+pub(super) fn rule(
+    &Target { kernel, .. }: &Target,
+    model: &TypedModel,
+    node: &TypedNode,
+) -> TractResult<Option<TypedModelPatch>> {
     let found = match &*node.op.name() {
         "Erf" => gelu(model, node),
         "Tanh" => gelu_tanh(model, node),

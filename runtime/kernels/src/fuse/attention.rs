@@ -7,8 +7,8 @@ use tract_core::ops::array::Slice;
 use tract_core::ops::einsum::EinSum;
 use tract_core::ops::nn::Softmax;
 
+use super::Target;
 use super::graph::{from, in_place_of, is, reader, scaled, source};
-use crate::cpu::Kernel;
 use crate::linear::Linear;
 use crate::maths::Activation;
 use crate::ops::{After, AttentionOp, LinearOp};
@@ -18,7 +18,11 @@ const PRODUCT: &str = "abmk,abkn->abmn";
 
 /// `softmax(scale * Q K^T) V` over heads, with Q, K and V from one projection or from three linear layers of one input;
 /// the three become one.
-pub(super) fn rule(kernel: Kernel, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+pub(super) fn rule(
+    &Target { kernel, .. }: &Target,
+    model: &TypedModel,
+    node: &TypedNode,
+) -> TractResult<Option<TypedModelPatch>> {
     let Some(found) = find(model, node) else { return Ok(None) };
     let Found { parts: [q, k, v], heads, scale, last } = found;
     let op = AttentionOp { kernel, heads, scale };

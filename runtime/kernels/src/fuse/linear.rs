@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tract_core::internal::*;
 use tract_core::ops::einsum::EinSum;
 
+use super::Target;
 use super::graph::{
     constant, floats, from, in_place_of, is, is_zero, other_input, reader, reshaped, source, with_constant,
 };
@@ -14,7 +15,11 @@ use crate::maths::Activation;
 use crate::ops::{ActivationOp, After, LayerNormOp, LinearOp};
 
 /// `DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul(input scale * weight scales) -> Add(bias)`.
-pub(super) fn rule(kernel: Kernel, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+pub(super) fn rule(
+    &Target { kernel, .. }: &Target,
+    model: &TypedModel,
+    node: &TypedNode,
+) -> TractResult<Option<TypedModelPatch>> {
     let Some(found) = find(kernel, model, node) else { return Ok(None) };
     let (layer, input, last) = found;
     let op = LinearOp { layer: Arc::new(layer), norm: None, after: After::Activation(Activation::None) };
@@ -55,7 +60,7 @@ fn find<'m>(kernel: Kernel, model: &'m TypedModel, node: &TypedNode) -> Option<(
 }
 
 /// A LayerNorm before a linear layer, an activation or a residual sum behind it.
-pub(super) fn absorb(_: Kernel, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+pub(super) fn absorb(_: &Target, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
     let Some(op) = node.op_as::<LinearOp>() else { return Ok(None) };
     let before = from(model, node.inputs[0]);
     if let Some(norm) = before.op_as::<LayerNormOp>()

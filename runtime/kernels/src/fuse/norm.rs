@@ -5,13 +5,17 @@ use std::sync::Arc;
 use tract_core::internal::*;
 use tract_core::ops::nn::Reduce;
 
+use super::Target;
 use super::graph::{float, from, in_place_of, is, reader, source, with_constant};
-use crate::cpu::Kernel;
 use crate::ops::LayerNormOp;
 use crate::rows::LayerNorm;
 
 /// `(x - mean(x)) * rsqrt(mean((x - mean(x))^2) + epsilon) * gain + shift`, or divided by the root, over the last axis.
-pub(super) fn rule(kernel: Kernel, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+pub(super) fn rule(
+    &Target { kernel, .. }: &Target,
+    model: &TypedModel,
+    node: &TypedNode,
+) -> TractResult<Option<TypedModelPatch>> {
     let Some((norm, x, last)) = find(model, node) else { return Ok(None) };
     in_place_of(model, last.name.clone(), LayerNormOp { kernel, norm: Arc::new(norm) }, &[x], last)
 }

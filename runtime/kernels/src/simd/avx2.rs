@@ -41,7 +41,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = 8;
     const UNSIGNED: bool = VNNI;
     // 8 sums, 2 weights, and what a dot product without VNNI needs.
-    tiles!([1 2 3 4] x 2, [1 2 3 4] x 2);
+    tiles!([1, 2, 3, 4] x 2, [1, 2, 3, 4] x [1, 2]);
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {
@@ -104,11 +104,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         unsafe { _mm256_min_ps(a, b) }
     }
     #[inline(always)]
-    unsafe fn abs(a: __m256) -> __m256 {
-        // SAFETY: see above.
-        unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
-    }
-    #[inline(always)]
     unsafe fn round(a: __m256) -> __m256 {
         // SAFETY: see above.
         unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
@@ -140,9 +135,9 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn int_load(p: *const i32) -> __m256i {
+    unsafe fn int_times(p: *const i32, factor: i32) -> __m256i {
         // SAFETY: see above.
-        unsafe { _mm256_loadu_si256(p.cast()) }
+        unsafe { _mm256_mullo_epi32(_mm256_loadu_si256(p.cast()), _mm256_set1_epi32(factor)) }
     }
     #[inline(always)]
     unsafe fn int_to_float(a: __m256i) -> __m256 {
@@ -150,10 +145,24 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         unsafe { _mm256_cvtepi32_ps(a) }
     }
     #[inline(always)]
-    unsafe fn dot(sum: __m256i, four: i32, weights: *const i8) -> __m256i {
+    unsafe fn prefetch(p: *const i8) {
+        // SAFETY: a hint, which does nothing where the address is not valid.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p) }
+    }
+    #[inline(always)]
+    unsafe fn splat_bytes(four: i32) -> __m256i {
+        // SAFETY: see above.
+        unsafe { _mm256_set1_epi32(four) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const i8) -> __m256i {
+        // SAFETY: see above.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: __m256i, row: __m256i, weights: __m256i) -> __m256i {
         // SAFETY: see above.
         unsafe {
-            let (row, weights) = (_mm256_set1_epi32(four), _mm256_loadu_si256(weights.cast()));
             if VNNI {
                 return _mm256_dpbusd_avx_epi32(sum, row, weights);
             }

@@ -30,7 +30,7 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const UNSIGNED: bool = true;
     // 27 sums, 3 weights and a row's bytes fill 31 of 32 registers.
-    tiles!([1 2 3 4 5 6 7 8 9] x 3, [1 2 3 4 5 6] x 4);
+    tiles!([1, 2, 3, 4, 5, 6, 7, 8, 9] x 3, [1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {
@@ -93,11 +93,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_min_ps(a, b) }
     }
     #[inline(always)]
-    unsafe fn abs(a: __m512) -> __m512 {
-        // SAFETY: see above.
-        unsafe { _mm512_abs_ps(a) }
-    }
-    #[inline(always)]
     unsafe fn round(a: __m512) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT }>(a) }
@@ -118,9 +113,9 @@ impl Simd for Avx512 {
         unsafe { _mm512_reduce_max_ps(a) }
     }
     #[inline(always)]
-    unsafe fn int_load(p: *const i32) -> __m512i {
+    unsafe fn int_times(p: *const i32, factor: i32) -> __m512i {
         // SAFETY: see above.
-        unsafe { _mm512_loadu_si512(p.cast()) }
+        unsafe { _mm512_mullo_epi32(_mm512_loadu_si512(p.cast()), _mm512_set1_epi32(factor)) }
     }
     #[inline(always)]
     unsafe fn int_to_float(a: __m512i) -> __m512 {
@@ -128,9 +123,24 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtepi32_ps(a) }
     }
     #[inline(always)]
-    unsafe fn dot(sum: __m512i, four: i32, weights: *const i8) -> __m512i {
+    unsafe fn prefetch(p: *const i8) {
+        // SAFETY: a hint, which does nothing where the address is not valid.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p) }
+    }
+    #[inline(always)]
+    unsafe fn splat_bytes(four: i32) -> __m512i {
         // SAFETY: see above.
-        unsafe { _mm512_dpbusd_epi32(sum, _mm512_set1_epi32(four), _mm512_loadu_si512(weights.cast())) }
+        unsafe { _mm512_set1_epi32(four) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const i8) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: __m512i, row: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_dpbusd_epi32(sum, row, weights) }
     }
     #[inline(always)]
     unsafe fn store_bytes(p: *mut u8, v: __m512) {

@@ -36,7 +36,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     const LANES: usize = 4;
     const UNSIGNED: bool = false;
     // 24 sums, 4 weights and a row's bytes.
-    tiles!([1 2 3 4 5 6] x 4, [1 2 3 4 5 6] x 4);
+    tiles!([1, 2, 3, 4, 5, 6] x 4, [1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> float32x4_t {
@@ -111,11 +111,6 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         unsafe { vminq_f32(a, b) }
     }
     #[inline(always)]
-    unsafe fn abs(a: float32x4_t) -> float32x4_t {
-        // SAFETY: see above.
-        unsafe { vabsq_f32(a) }
-    }
-    #[inline(always)]
     unsafe fn round(a: float32x4_t) -> float32x4_t {
         // SAFETY: see above.
         unsafe { vrndnq_f32(a) }
@@ -136,9 +131,9 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         unsafe { vmaxvq_f32(a) }
     }
     #[inline(always)]
-    unsafe fn int_load(p: *const i32) -> int32x4_t {
+    unsafe fn int_times(p: *const i32, factor: i32) -> int32x4_t {
         // SAFETY: see above.
-        unsafe { vld1q_s32(p) }
+        unsafe { vmulq_n_s32(vld1q_s32(p), factor) }
     }
     #[inline(always)]
     unsafe fn int_to_float(a: int32x4_t) -> float32x4_t {
@@ -146,10 +141,25 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         unsafe { vcvtq_f32_s32(a) }
     }
     #[inline(always)]
-    unsafe fn dot(sum: int32x4_t, four: i32, weights: *const i8) -> int32x4_t {
+    unsafe fn prefetch(p: *const i8) {
+        // SAFETY: a hint, which does nothing where the address is not valid.
+        unsafe { asm!("prfm pldl2keep, [{p}]", p = in(reg) p, options(nostack, preserves_flags, readonly)) }
+    }
+    #[inline(always)]
+    unsafe fn splat_bytes(four: i32) -> int32x4_t {
+        // SAFETY: see above.
+        unsafe { vdupq_n_s32(four) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const i8) -> int32x4_t {
+        // SAFETY: see above.
+        unsafe { vreinterpretq_s32_s8(vld1q_s8(p)) }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: int32x4_t, row: int32x4_t, weights: int32x4_t) -> int32x4_t {
         // SAFETY: see above.
         unsafe {
-            let (row, weights) = (vreinterpretq_s8_s32(vdupq_n_s32(four)), vld1q_s8(weights));
+            let (row, weights) = (vreinterpretq_s8_s32(row), vreinterpretq_s8_s32(weights));
             if DOTPROD {
                 // The intrinsic is not stable yet.
                 let mut sum = sum;

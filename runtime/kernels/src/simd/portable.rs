@@ -21,7 +21,7 @@ impl Simd for Portable {
     type I = [i32; LANES];
     const LANES: usize = LANES;
     const UNSIGNED: bool = false;
-    tiles!([1 2 3 4] x 1, [1 2 3 4] x 1);
+    tiles!([1, 2, 3, 4] x 1, [1, 2, 3, 4] x [1]);
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> F {
@@ -79,10 +79,6 @@ impl Simd for Portable {
         each(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
-    unsafe fn abs(a: F) -> F {
-        a.map(f32::abs)
-    }
-    #[inline(always)]
     unsafe fn round(a: F) -> F {
         a.map(f32::round_ties_even)
     }
@@ -100,20 +96,32 @@ impl Simd for Portable {
         a.into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
     }
     #[inline(always)]
-    unsafe fn int_load(p: *const i32) -> [i32; LANES] {
+    unsafe fn int_times(p: *const i32, factor: i32) -> [i32; LANES] {
         // SAFETY: see above.
-        unsafe { p.cast::<[i32; LANES]>().read_unaligned() }
+        unsafe { p.cast::<[i32; LANES]>().read_unaligned() }.map(|x| x * factor)
     }
     #[inline(always)]
     unsafe fn int_to_float(a: [i32; LANES]) -> F {
         a.map(|x| x as f32)
     }
     #[inline(always)]
-    unsafe fn dot(sum: [i32; LANES], four: i32, weights: *const i8) -> [i32; LANES] {
-        let row = four.to_ne_bytes().map(|b| i32::from(b.cast_signed()));
+    unsafe fn prefetch(_: *const i8) {}
+    #[inline(always)]
+    unsafe fn splat_bytes(four: i32) -> [i32; LANES] {
+        [four; LANES]
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const i8) -> [i32; LANES] {
         // SAFETY: see above.
-        let w = unsafe { weights.cast::<[[i8; 4]; LANES]>().read_unaligned() };
-        std::array::from_fn(|i| sum[i] + (0..4).map(|j| row[j] * i32::from(w[i][j])).sum::<i32>())
+        unsafe { p.cast::<[i32; LANES]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: [i32; LANES], row: [i32; LANES], weights: [i32; LANES]) -> [i32; LANES] {
+        let bytes = |x: i32| x.to_ne_bytes().map(|b| i32::from(b.cast_signed()));
+        std::array::from_fn(|i| {
+            let (row, weights) = (bytes(row[i]), bytes(weights[i]));
+            sum[i] + (0..4).map(|j| row[j] * weights[j]).sum::<i32>()
+        })
     }
     #[inline(always)]
     unsafe fn store_bytes(p: *mut u8, v: F) {
