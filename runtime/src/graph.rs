@@ -105,7 +105,12 @@ impl Graph {
         let input = proto.graph.iter().find_map(|g| g.input.first()).map(sizes).unwrap_or_default();
         let outputs = proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name.clone()).collect();
         let nodes = |kind: &str| proto.graph.iter().flat_map(|g| &g.node).filter(|n| n.op_type == kind).count();
-        let replaceable = ["MatMulInteger", "LayerNormalization", "Softmax", "Conv"].map(|kind| (kind, nodes(kind)));
+        let mut replaceable =
+            ["MatMulInteger", "LayerNormalization", "Softmax", "Conv"].map(|kind| (kind, nodes(kind)));
+        // In a graph of floats convolutions stay what they are.
+        if replaceable[0].1 == 0 {
+            replaceable[3].1 = 0;
+        }
         // The shapes written in the file carry symbols, which would contradict the numbers put in for them.
         let onnx = onnx.with_ignore_output_shapes(true).with_ignore_value_info(true);
         let model = onnx.model_for_proto_model(&proto).map_err(load)?;

@@ -85,14 +85,33 @@ fn a_bundle_whose_encoder_cannot_run_is_refused_at_the_start() {
         let output = place.homing(&["--fixes", "2", "--out", "out"]);
         fails(&output, &["bundle/encoder.onnx", "32 x 32 pixels", &format!("image.size = {size}")]);
     }
-    // A length of embeddings that the graph does not give: found by the panorama that is tried.
-    let encoder = tiny::encoder_onnx_of(tiny::DIMS as i64 + 1);
     let hash = homing_models::manifest::sha256_hex;
     let old = hash(&std::fs::read(place.path().join("bundle/encoder.onnx")).unwrap());
-    std::fs::write(&manifest, good.replace(&old, &hash(&encoder))).unwrap();
-    std::fs::write(place.path().join("bundle/encoder.onnx"), encoder).unwrap();
-    fails(&place.homing(&["--fixes", "2", "--out", "out"]), &["bundle/encoder.onnx: output embeddings has 36 numbers"]);
+    let refused = |encoder: Vec<u8>, words: &str| {
+        std::fs::write(&manifest, good.replace(&old, &hash(&encoder))).unwrap();
+        std::fs::write(place.path().join("bundle/encoder.onnx"), encoder).unwrap();
+        fails(&place.homing(&["--fixes", "2", "--out", "out"]), &[words]);
+    };
+    // A length of embeddings that the graph does not give: found by the panorama that is tried.
+    let longer = tiny::encoder_onnx_of(tiny::DIMS as i64 + 1);
+    refused(longer, "bundle/encoder.onnx: output embeddings has 36 numbers");
+    refused(tiny::encoder_onnx_with_softmax(), "bundle/encoder.onnx: 0 of 1 Softmax nodes have a form that runs fast");
     assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn a_kernel_that_this_processor_has_not() {
+    let place = Place::new();
+    for name in ["avx9", ""] {
+        let output = place.command(&["model", "--bundle", "bundle"]).env("HOMING_KERNEL", name).output().unwrap();
+        fails(&output, &[&format!("HOMING_KERNEL={name}: this processor has portable")]);
+    }
+    let portable = place.command(&["model", "--bundle", "bundle", "--json"]).env("HOMING_KERNEL", "portable").output();
+    let summary: serde_json::Value = serde_json::from_slice(&portable.unwrap().stdout).unwrap();
+    assert_eq!((&summary["kernel"], &summary["prototypes"]), (&"portable".into(), &48.into()));
+    assert!(summary["encoder"].as_str().unwrap().contains("0 linear layers"), "{summary}");
+    let said = text(&place.homing(&["model"]).stdout);
+    assert!(said.contains("24 geocells, 48 prototypes") && said.contains("HOMING_KERNEL chooses"), "{said}");
 }
 
 #[test]

@@ -154,9 +154,25 @@ fn pack_keys(keys: &[f32], stride: usize, tokens: usize, head: usize, columns: u
     for (block, panel) in packed.chunks_exact_mut(head * columns).enumerate() {
         let first = block * columns;
         let own = columns.min(tokens - first);
-        for column in 0..own {
-            let key = &keys[(first + column) * stride..][..head];
-            for (d, x) in key.iter().enumerate() {
+        let key = |column: usize| &keys[(first + column) * stride..][..head];
+        // Four keys at a time, four floats of each: whole vectors are read and written, and turned in registers.
+        let (quads, fours) = (own / 4 * 4, head / 4 * 4);
+        for column in (0..quads).step_by(4) {
+            let four = [key(column), key(column + 1), key(column + 2), key(column + 3)];
+            for d in (0..fours).step_by(4) {
+                let block = four.map(|key| [key[d], key[d + 1], key[d + 2], key[d + 3]]);
+                for i in 0..4 {
+                    let row = &mut panel[(d + i) * columns + column..][..4];
+                    row.copy_from_slice(&[block[0][i], block[1][i], block[2][i], block[3][i]]);
+                }
+            }
+            for d in fours..head {
+                let row = &mut panel[d * columns + column..][..4];
+                row.copy_from_slice(&four.map(|key| key[d]));
+            }
+        }
+        for column in quads..own {
+            for (d, x) in key(column).iter().enumerate() {
                 panel[d * columns + column] = *x;
             }
         }

@@ -56,19 +56,21 @@ impl fmt::Display for Fused {
 }
 
 /// Rewrites a graph for a kernel. `pixels` says what the graph's input is made of, where it is known: a convolution on
-/// it is then exact but for its weights.
+/// it is then exact but for its weights. Convolutions become ones on bytes only where linear layers do.
 ///
 /// # Errors
 /// When tract refuses a patch.
 pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, model: &mut TypedModel) -> TractResult<Fused> {
     let target = &Target { kernel, pixels };
+    let linear = everywhere(target, model, linear::rule)?;
     let fused = Fused {
-        linear: everywhere(target, model, linear::rule)?,
+        linear,
         norms: everywhere(target, model, norm::rule)?,
         activations: everywhere(target, model, activation::rule)?,
         attentions: everywhere(target, model, attention::rule)?,
         absorbed: everywhere(target, model, linear::absorb)?,
-        convolutions: everywhere(target, model, conv::rule)?,
+        // A graph of floats stays one.
+        convolutions: if linear == 0 { 0 } else { everywhere(target, model, conv::rule)? },
     };
     everywhere(target, model, conv::list)?;
     Ok(fused)

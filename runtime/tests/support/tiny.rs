@@ -72,29 +72,41 @@ fn encode(graph: GraphProto) -> Vec<u8> {
 
 /// Patch convolution, ReLU, mean over the patches. `stray` replaces one weight.
 pub fn encoder_onnx(stray: Option<f32>) -> Vec<u8> {
-    encoder(DIMS as i64, stray)
+    encoder(DIMS as i64, stray, false)
 }
 
 /// An encoder whose embeddings have another length.
 #[allow(dead_code, reason = "the tests inside the program do not need it")]
 pub fn encoder_onnx_of(dims: i64) -> Vec<u8> {
-    encoder(dims, None)
+    encoder(dims, None, false)
 }
 
-fn encoder(dims: i64, stray: Option<f32>) -> Vec<u8> {
+/// An encoder with a softmax that belongs to no attention.
+#[allow(dead_code, reason = "the tests inside the program do not need it")]
+pub fn encoder_onnx_with_softmax() -> Vec<u8> {
+    encoder(DIMS as i64, None, true)
+}
+
+fn encoder(dims: i64, stray: Option<f32>, softmax: bool) -> Vec<u8> {
     let mut patch = weights("patch", &[dims, 3, 8, 8], 0.5);
     let (side, dims) = (SIZE.to_string(), dims.to_string());
     if let Some(v) = stray {
         patch.raw_data[40..44].copy_from_slice(&v.to_le_bytes());
     }
+    let mut nodes = vec![
+        node("Conv", &["views", "patch"], "patches", &[("kernel_shape", &[8, 8]), ("strides", &[8, 8])]),
+        node("Relu", &["patches"], "tokens", &[]),
+        node("GlobalAveragePool", &["tokens"], "pooled", &[]),
+    ];
+    match softmax {
+        true => {
+            nodes.extend([node("Flatten", &["pooled"], "flat", &[]), node("Softmax", &["flat"], "embeddings", &[])])
+        }
+        false => nodes.push(node("Flatten", &["pooled"], "embeddings", &[])),
+    }
     encode(GraphProto {
         name: "encoder".into(),
-        node: vec![
-            node("Conv", &["views", "patch"], "patches", &[("kernel_shape", &[8, 8]), ("strides", &[8, 8])]),
-            node("Relu", &["patches"], "tokens", &[]),
-            node("GlobalAveragePool", &["tokens"], "pooled", &[]),
-            node("Flatten", &["pooled"], "embeddings", &[]),
-        ],
+        node: nodes,
         initializer: vec![patch],
         input: vec![value("views", &["views", "3", &side, &side])],
         output: vec![value("embeddings", &["views", &dims])],

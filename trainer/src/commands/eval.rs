@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use homing_kernels::Kernel;
 use homing_models::Prototypes;
 use homing_models::bundle::PROTOTYPES;
 use homing_models::figures::Evaluation;
@@ -39,7 +40,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let measured = arguments.measurement.sites_and_seed();
     let float = export::figures(&bench, &network, &prototypes, &calibration, measured)?;
     let graphs = export::graphs(&bench, &network, Precision::Int8)?;
-    let int8 = export::figures(&bench, &export::exported(&bench, &graphs)?, &prototypes, &calibration, measured)?;
+    let int8 = export::figures(
+        &bench,
+        &export::exported(&bench, &graphs, Some(Kernel::chosen()?))?,
+        &prototypes,
+        &calibration,
+        measured,
+    )?;
     let both = [("float", float), ("int8", int8)];
     if arguments.json {
         let both: BTreeMap<&str, BTreeMap<String, Evaluation>> = both.into();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use homing_kernels::Kernel;
 use homing_models::bundle::{ENCODER, GEOCELLS, HEADS, PROTOTYPES};
 use homing_models::figures::Evaluation;
 use homing_models::manifest::{FORMAT, ImageInput};
@@ -45,13 +46,13 @@ pub fn graphs(bench: &Workbench, network: &Network, precision: Precision) -> Res
     })
 }
 
-/// The exported graphs as a device runs them.
+/// The exported graphs as a device with this kernel runs them, or by tract alone, to the letter of the files.
 ///
 /// # Errors
 /// When tract refuses them.
-pub fn exported(bench: &Workbench, graphs: &Graphs) -> Result<Exported> {
+pub fn exported(bench: &Workbench, graphs: &Graphs, kernel: Option<Kernel>) -> Result<Exported> {
     let (side, dims) = (bench.recipe.tower.image_px as usize, bench.recipe.tower.width as usize);
-    Exported::load(&graphs.encoder, &graphs.heads, side, dims, bench.geocells.len(), &bench.tasks)
+    Exported::load(&graphs.encoder, &graphs.heads, kernel, side, dims, bench.geocells.len(), &bench.tasks)
 }
 
 /// Evaluates a predictor on every hold-out of a run, by its name: `random` and `towns` of the planet, or `validation`,
@@ -92,7 +93,7 @@ pub fn export(bench: &Workbench, network: &Network, target: &Path, (sites, seed)
     let prototypes = Prototypes::from_bytes(bytes.clone()).with_context(|| path.display().to_string())?;
     let graphs = graphs(bench, network, Precision::Int8)?;
     let measured = |predictor: &dyn Predictor| figures(bench, predictor, &prototypes, &calibration, (sites, seed));
-    let mut figures = measured(&exported(bench, &graphs)?)?;
+    let mut figures = measured(&exported(bench, &graphs, Some(Kernel::chosen()?))?)?;
     for (name, float) in measured(network)? {
         if let Some(int8) = figures.get_mut(&name) {
             int8.float = Some(float.figures);

@@ -62,19 +62,20 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Loads the bytes of `encoder.onnx` and `heads.onnx`.
+    /// Loads the bytes of `encoder.onnx` and `heads.onnx`; without a kernel tract computes what the files say, to the
+    /// letter.
     ///
     /// # Errors
     /// When tract refuses a graph.
     pub fn load(
         encoder: &[u8],
         heads: &[u8],
+        kernel: Option<Kernel>,
         side: usize,
         dims: usize,
         cells: usize,
         tasks: &TaskList,
     ) -> Result<Self> {
-        let kernel = Kernel::chosen()?;
         let pixels = Pixels {
             gain: std::array::from_fn(|c| 1.0 / (255.0 * IMAGE_STD[c])),
             shift: std::array::from_fn(|c| -IMAGE_MEAN[c] / IMAGE_STD[c]),
@@ -82,7 +83,9 @@ impl Exported {
         let load = |bytes: &[u8], pixels: Option<&Pixels>, what: &str| {
             let ready = || -> TractResult<_> {
                 let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..])?.into_typed()?;
-                fuse(kernel, pixels, &mut model)?;
+                if let Some(kernel) = kernel {
+                    fuse(kernel, pixels, &mut model)?;
+                }
                 model.into_optimized()?.into_runnable()
             };
             ready().with_context(|| format!("tract refuses the exported {what}"))

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use homing_kernels::Kernel;
 use homing_models::LatLon;
 use homing_models::sites::{Labels, QUANTITIES};
 use homing_planet::hash::{Rng, fold};
@@ -150,7 +151,7 @@ fn the_exported_graph_computes_what_the_network_computes() {
     let panoramas = super::embed::Panoramas::load(&*bench.validation, &sites, 16, 0).unwrap();
     let float = panoramas.embed(&network);
     let graphs = graphs(&bench, &network, Precision::Float).unwrap();
-    let exported = super::predictor::Predictor::embed(&exported(&bench, &graphs).unwrap(), &panoramas).unwrap();
+    let exported = super::predictor::Predictor::embed(&exported(&bench, &graphs, None).unwrap(), &panoramas).unwrap();
     let scale = float.panoramas.iter().fold(0f32, |a, v| a.max(v.abs()));
     assert!(float.panoramas.iter().zip(&exported.panoramas).all(|(a, b)| (a - b).abs() < 1e-4 * scale));
     assert!(scale > 0.1 && float.panorama(0) != float.panorama(1));
@@ -222,7 +223,14 @@ fn the_chain_from_recipe_to_bundle_learns_coloured_noise() {
 
     // The int8 graphs answer as the float network does.
     let graphs = graphs(&bench, &network, Precision::Int8).unwrap();
-    let int8 = figures(&bench, &exported(&bench, &graphs).unwrap(), &prototypes, &calibration, (40, 1)).unwrap();
+    let int8 = figures(
+        &bench,
+        &exported(&bench, &graphs, Some(Kernel::Portable)).unwrap(),
+        &prototypes,
+        &calibration,
+        (40, 1),
+    )
+    .unwrap();
     let float = figures(&bench, &network, &prototypes, &calibration, (40, 1)).unwrap();
     let median = |f: &std::collections::BTreeMap<_, homing_models::figures::Evaluation>| f["random"].figures.median_km;
     assert!((median(&int8) / median(&float) - 1.0).abs() < 0.3, "{} {}", median(&int8), median(&float));
@@ -253,7 +261,7 @@ fn rounding_in_training_is_the_rounding_of_the_graph() {
     let bench = bench(recipe, dir.path());
     let mut network = train(&bench, &Alone, &|| false).unwrap();
     let graphs = graphs(&bench, &network, Precision::Int8).unwrap();
-    let int8 = exported(&bench, &graphs).unwrap();
+    let int8 = exported(&bench, &graphs, None).unwrap();
     // One panorama at a time, as the graph rounds over one.
     let (mut exact, mut rounded) = (0.0, 0.0);
     for site in 0..20 {
