@@ -299,7 +299,7 @@ impl Convolution {
     /// Fills `out`, `[images][height][width][outputs]`, from `count` images in the window's layout.
     ///
     /// # Panics
-    /// When a slice has another length, or the buffers are for another kernel.
+    /// When a slice has another length, images have no pixels, or the buffers are for another kernel.
     pub fn run(
         &self,
         buffers: &mut Windows,
@@ -313,7 +313,8 @@ impl Convolution {
         assert_eq!(images.len(), count * pixels, "images");
         assert_eq!(out.len(), count * own, "room for the result");
         assert!(epilogue.added.is_none_or(|added| added.len() == out.len()), "what is added");
-        if pixels * own == 0 {
+        assert!(pixels > 0, "images without pixels");
+        if own == 0 {
             return;
         }
         let images = images.chunks_exact(pixels).zip(out.chunks_exact_mut(own));

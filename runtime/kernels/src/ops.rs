@@ -72,7 +72,7 @@ fn floats(value: &TValue) -> TractResult<&[f32]> {
 
 /// A tensor of this shape, filled by `fill`, which must write every number.
 fn filled(shape: &[usize], fill: impl FnOnce(&mut [f32])) -> TractResult<TVec<TValue>> {
-    // SAFETY: floats of any bits are floats, and every operator here writes all of its output before anyone reads it.
+    // SAFETY: nobody reads a number before it is written: `fill` only writes, and writes them all.
     let mut tensor = unsafe { Tensor::uninitialized::<f32>(shape)? };
     fill(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
     Ok(tvec!(tensor.into_tvalue()))

@@ -142,7 +142,8 @@ pub(crate) unsafe fn extent<S: Simd>(row: &[f32]) -> (f32, f32) {
     }
 }
 
-/// Writes `row * factor + zero` as bytes, at most -128 and 127; the last vector may reach up to [`OVERHANG`] bytes over the end.
+/// Writes `row * factor + zero` as bytes in -128..=127. Rounded after the product too, and not fused: not every kernel
+/// can, and all are to give the same bytes. The last vector may reach up to [`OVERHANG`] bytes over the end.
 #[inline(always)]
 pub(crate) unsafe fn write<S: Simd>(row: &[f32], factor: f32, zero: f32, out: *mut u8) {
     // SAFETY: the caller vouches for the instructions and the space; parts of the row stay inside.
@@ -152,13 +153,13 @@ pub(crate) unsafe fn write<S: Simd>(row: &[f32], factor: f32, zero: f32, out: *m
         let mut chunks = row.chunks_exact(S::LANES);
         let mut at = 0;
         for chunk in &mut chunks {
-            let x = S::fma(S::load(chunk.as_ptr()), factor, zero);
+            let x = S::add(S::mul(S::load(chunk.as_ptr()), factor), zero);
             S::store_bytes(out.add(at), S::max(S::min(x, high), low));
             at += S::LANES;
         }
         let rest = chunks.remainder();
         if !rest.is_empty() {
-            let x = S::fma(S::load_part(rest.as_ptr(), rest.len()), factor, zero);
+            let x = S::add(S::mul(S::load_part(rest.as_ptr(), rest.len()), factor), zero);
             S::store_bytes(out.add(at), S::max(S::min(x, high), low));
         }
     }

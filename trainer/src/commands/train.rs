@@ -37,6 +37,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     settle_threads();
     let ranks = ranks::join()?;
     let bench = arguments.run.open(&*ranks)?;
+    let ranks = ranks::on(ranks, bench.device)?;
     let (first, several, out) = (ranks.first(), ranks.count() > 1, bench.out.display().to_string());
     let listening = ctrlc::set_handler(move || {
         // The second time the user does not want to wait for the checkpoint. The stages after the training write

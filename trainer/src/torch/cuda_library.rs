@@ -1,6 +1,6 @@
 //! Brings back libtorch's CUDA part, which the linker leaves out because nothing refers to it by name.
 //!
-//! The only `unsafe` of this crate.
+//! With `nccl` the only `unsafe` of this crate.
 #![allow(unsafe_code)]
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};

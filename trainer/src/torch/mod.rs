@@ -21,6 +21,8 @@ pub mod loader;
 pub mod loss;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+#[cfg(feature = "mpi")]
+mod nccl;
 pub mod network;
 pub mod predictor;
 pub mod pretrain;

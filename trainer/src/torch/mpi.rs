@@ -1,6 +1,7 @@
 //! Ranks over MPI: `mpirun -n 2 homing-trainer train RECIPE`, or `srun --mpi=pmix`.
 //!
-//! Sums go through the processor's memory; tensors of a GPU are copied there and back. Tests are run with Open MPI 4.1.
+//! Sums go through the processor's memory; those of GPUs are NCCL's where the training runs on them. Tests are run with Open
+//! MPI 4.1.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence};
 use tch::{Device, Kind, Tensor, kind};
 
-use super::ranks::Ranks;
+use super::ranks::{Ranks, in_one_row};
 
 /// Values of one message: MPI counts them with 32 bits.
 const LONGEST_MESSAGE: usize = 1 << 28;
@@ -57,20 +58,16 @@ impl Mpi {
     }
 
     fn sum_of<T: kind::Element + Equivalence + Copy + Default>(&self, tensors: &mut [Tensor]) {
-        let flat: Vec<Tensor> = tensors.iter().map(|t| t.detach().reshape([-1])).collect();
-        let lengths: Vec<i64> = flat.iter().map(|t| t.size()[0]).collect();
-        let flat = Tensor::cat(&flat, 0).to_device(Device::Cpu);
-        let mut mine = vec![T::default(); flat.numel()];
-        flat.copy_data(&mut mine, flat.numel());
-        let mut sums = vec![T::default(); mine.len()];
-        self.meet();
-        for (mine, sums) in mine.chunks(LONGEST_MESSAGE).zip(sums.chunks_mut(LONGEST_MESSAGE)) {
-            self.world.all_reduce_into(mine, sums, SystemOperation::sum());
-        }
-        tch::no_grad(|| {
-            for (tensor, sum) in tensors.iter_mut().zip(Tensor::from_slice(&sums).split_with_sizes(lengths, 0)) {
-                tensor.copy_(&sum.view(tensor.size().as_slice()));
+        in_one_row(tensors, |row| {
+            let row = row.to_device(Device::Cpu);
+            let mut mine = vec![T::default(); row.numel()];
+            row.copy_data(&mut mine, row.numel());
+            let mut sums = vec![T::default(); mine.len()];
+            self.meet();
+            for (mine, sums) in mine.chunks(LONGEST_MESSAGE).zip(sums.chunks_mut(LONGEST_MESSAGE)) {
+                self.world.all_reduce_into(mine, sums, SystemOperation::sum());
             }
+            Tensor::from_slice(&sums)
         });
     }
 }

@@ -11,7 +11,7 @@
 //! leave together with one message.
 
 use anyhow::Result;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::batch::Part;
 use crate::commands::SaidElsewhere;
@@ -98,7 +98,7 @@ impl dyn Ranks + '_ {
             return Ok(made);
         }
         let length = self.sum_numbers(&[made.len() as i64])[0];
-        let mut bytes = [Tensor::zeros([length], (Kind::Uint8, tch::Device::Cpu))];
+        let mut bytes = [Tensor::zeros([length], (Kind::Uint8, Device::Cpu))];
         if self.first() {
             bytes[0] = Tensor::from_slice(&made);
         }
@@ -151,6 +151,31 @@ pub fn join() -> Result<Box<dyn Ranks>> {
         #[cfg(not(feature = "mpi"))]
         count => anyhow::bail!("started as {count} processes, but built without MPI: build with --features mpi"),
     }
+}
+
+/// The same ranks for a training on this device: those with a GPU each are connected by NCCL.
+///
+/// # Errors
+/// When the GPUs cannot be connected.
+pub fn on(ranks: Box<dyn Ranks>, device: Device) -> Result<Box<dyn Ranks>> {
+    match device {
+        #[cfg(feature = "mpi")]
+        Device::Cuda(own) if ranks.count() > 1 => Ok(Box::new(super::nccl::Nccl::connect(ranks, own)?)),
+        _ => Ok(ranks),
+    }
+}
+
+/// Replaces tensors of one kind by what `sum` makes of all their numbers in one contiguous row.
+#[cfg(feature = "mpi")]
+pub(super) fn in_one_row(tensors: &mut [Tensor], sum: impl FnOnce(Tensor) -> Tensor) {
+    let flat: Vec<Tensor> = tensors.iter().map(|t| t.detach().reshape([-1])).collect();
+    let lengths: Vec<i64> = flat.iter().map(|t| t.size()[0]).collect();
+    let sums = sum(Tensor::cat(&flat, 0)).split_with_sizes(lengths, 0);
+    tch::no_grad(|| {
+        for (tensor, sum) in tensors.iter_mut().zip(sums) {
+            tensor.copy_(&sum.view(tensor.size().as_slice()));
+        }
+    });
 }
 
 /// How many processes the launcher says it started together; 1 without a launcher.
