@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     Model,
     capture::Panorama,
-    report::{Fix, Latency},
+    report::{Fix, Latency, nmea::SentenceSettings},
     supervise::{Observer, Supervisor},
 };
 
@@ -95,7 +95,7 @@ pub fn run(bundle: &Path, queries: u64) -> anyhow::Result<Report> {
     let card = model.card.clone();
     let (board, _) = host::board(&HostSettings::default(), card.image_px, queries, &HostOutput::default())?;
     let name = board.name.clone();
-    let mut supervisor = Supervisor::new(board, model);
+    let mut supervisor = Supervisor::new(board, model, SentenceSettings::default());
     let (mut watcher, never) = (Watcher::default(), AtomicBool::new(false));
     supervisor.run(Some(1), None, &mut None, &never, &mut watcher)?;
     let first_ms = watcher.latencies.pop().map_or(0.0, |l| ms(l.total()));

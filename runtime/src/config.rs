@@ -9,6 +9,8 @@ use std::{
 use homing_board::host::HostSettings;
 use serde::{Deserialize, Deserializer, de::Error};
 
+use crate::report::nmea::SentenceSettings;
+
 /// Where a bundle is looked for when none is named, in this order.
 pub const BUNDLES: [&str; 2] = ["models/shipped", "/usr/share/homing/bundle"];
 
@@ -36,6 +38,8 @@ pub struct Config {
     /// Where sentences go as well: `pty`, a device, a named pipe or a file.
     #[serde(deserialize_with = "not_empty")]
     pub link: Option<String>,
+    /// How sentences are written.
+    pub sentences: SentenceSettings,
     /// The simulated vehicle.
     pub host: HostSettings,
 }

@@ -13,7 +13,7 @@ use crate::{
     capture::{Capture, Panorama},
     compare::Compare,
     encode::Embeddings,
-    report::{Fix, Latency, OutDir, OutError, OutFile, draw_screen, json, nmea},
+    report::{Fix, Latency, OutDir, OutError, OutFile, draw_screen, json, nmea, nmea::SentenceSettings},
     track::Track,
 };
 
@@ -21,6 +21,9 @@ use crate::{
 const DISPLAY_PAUSE: Duration = Duration::from_millis(200);
 /// A stage that takes longer is told about.
 const STAGE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Bytes of a part of an output file: with one fix a second a day and a half of JSON lines.
+const PART_BYTES: u64 = 64 << 20;
 
 /// File names in the output directory.
 pub const NMEA_FILE: &str = "drive.nmea";
@@ -43,14 +46,13 @@ impl Files {
     /// # Errors
     /// When it cannot be written.
     pub fn create(dir: &OutDir) -> Result<Self, OutError> {
-        let open = |name: &str| OutFile::create(&dir.path().join(name));
+        let open = |name: &str| OutFile::create(&dir.path().join(name), PART_BYTES);
         Ok(Files { nmea: open(NMEA_FILE)?, fixes: open(FIXES_FILE)? })
     }
 
     fn append(&mut self, sentences: &str, line: &str) -> Result<(), OutError> {
         self.nmea.append(sentences.as_bytes())?;
-        self.fixes.append(line.as_bytes())?;
-        self.fixes.append(b"\n")
+        self.fixes.append(line.as_bytes())
     }
 
     /// Gives the files their final names.
@@ -75,6 +77,7 @@ pub trait Observer {
 /// The stages of a vehicle.
 pub struct Supervisor {
     model: Model,
+    sentences: SentenceSettings,
     clock: Box<dyn Clock>,
     capture: Capture,
     gnss: Option<Box<dyn Gnss>>,
@@ -90,11 +93,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Takes over a board's parts.
-    pub fn new(board: Board, model: Model) -> Self {
+    /// Takes over a board's parts; `sentences` go over its link and into the file.
+    pub fn new(board: Board, model: Model, sentences: SentenceSettings) -> Self {
         let Board { clock, cameras, gnss, display, link, .. } = board;
         Supervisor {
             model,
+            sentences,
             clock,
             capture: Capture::new(cameras),
             gnss,
@@ -184,7 +188,7 @@ impl Supervisor {
             comparison,
             latency,
         };
-        let sentences = nmea::burst(&fix, &self.model.card.id);
+        let sentences = nmea::burst(&fix, &self.model.card.id, self.sentences);
         if let Some(link) = &mut self.link
             && let Err(e) = link.send(sentences.as_bytes())
         {
@@ -197,7 +201,7 @@ impl Supervisor {
         }
         fix.latency.report = stage.end("report", observer);
         if let Some(files) = files {
-            files.append(&sentences, &json::line(&fix, &self.model.locator, &self.model.card.id))?;
+            files.append(&sentences, &(json::line(&fix, &self.model.locator, &self.model.card.id) + "\n"))?;
         }
         observer.fix(&fix, &self.panorama, &self.model);
         Ok(())

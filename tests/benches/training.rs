@@ -14,6 +14,7 @@ use homing_trainer::torch::batch::{Part, views_per_step};
 use homing_trainer::torch::loader::Loaders;
 use homing_trainer::torch::loss::{Targets, loss};
 use homing_trainer::torch::network::{self, Network};
+use homing_trainer::torch::transformer::Products;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -57,11 +58,11 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(recipe: &Recipe, arithmetic: Arithmetic) -> Self {
+    fn new(recipe: &Recipe, products: Products) -> Self {
         let tasks = task_list(&PlanetGallery::draw(Split::Train, 1, 500));
         let fresh = || Network::new(&recipe.tower, CELLS, &tasks, 1, Device::Cpu);
         let (mut trained, mut averaged) = (fresh(), fresh());
-        trained.tower.compute(arithmetic.into());
+        trained.tower.compute(products);
         averaged.variables.freeze();
         let optimiser = AdamW::new(&trained.variables, recipe.training.weight_decay);
         let (views, sites) = (views_per_step(&recipe.training) as i64, i64::from(recipe.training.batch_sites));
@@ -137,8 +138,12 @@ fn main() {
         "shipped recipe, {threads} threads, {STEPS} steps a round: views per second (wall) and per processor second"
     );
     for (arithmetic, autocast) in [(Arithmetic::Float, false), (Arithmetic::Bfloat16, true)] {
+        let products = Products::on(arithmetic, Device::Cpu);
+        if autocast && products == Products::Float {
+            continue;
+        }
         println!("\n{arithmetic:?}\nround      ours           PyTorch eager      ratio (processor)   loaders alone");
-        let mut ours = Ours::new(&recipe, arithmetic);
+        let mut ours = Ours::new(&recipe, products);
         ours.steps(WARM_UP);
         let mut ratios = Vec::new();
         for round in 1..=ROUNDS {

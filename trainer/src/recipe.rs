@@ -146,7 +146,7 @@ pub enum Arithmetic {
     #[default]
     Float,
     /// `"bfloat16"`: products of bfloat16, sums in single precision; faster where the processor has instructions for
-    /// it (AVX512-BF16, AMX) and on GPUs.
+    /// it (AVX512-BF16, AMX) and on GPUs. In single precision where it has none.
     Bfloat16,
 }
 

@@ -20,7 +20,7 @@ use homing_board::{
 };
 use homing_models::{LatLon, figures::median};
 
-use super::{PrintError, RunArgs, SIMULATED, load, print};
+use super::{PrintError, RunArgs, SIMULATED, load, print, service};
 use crate::{
     Model,
     capture::Panorama,
@@ -49,9 +49,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     // Last of all, so that a start that fails leaves nothing behind.
     let mut files = Some(Files::create(&out)?);
     let card = model.card.clone();
-    let mut supervisor = Supervisor::new(board, model);
+    let mut supervisor = Supervisor::new(board, model, config.sentences);
     let limit = (!args.forever).then_some(args.fixes);
+    service::begun();
     let outcome = supervisor.run(limit, args.pace, &mut files, &stop, &mut watcher);
+    service::ends();
     // Whatever ended the drive: what was written is complete and gets its name.
     let finished = files.take().map_or(Ok(()), Files::finish);
     let summary = watcher.summary(&supervisor);
@@ -235,6 +237,7 @@ impl Observer for Watcher {
             None => text += "                                        no view  ",
         }
         let place = place.map_or_else(String::new, |p| p.to_string());
+        service::moved(fix, &place);
         let _ = writeln!(text, "{:13}  {place}", fix.comparison.verdict.words());
         self.print(&text);
     }

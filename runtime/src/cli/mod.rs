@@ -4,6 +4,7 @@ mod drive;
 mod evaluate;
 mod locate;
 mod model;
+mod service;
 
 use std::{
     io::{self, Write},

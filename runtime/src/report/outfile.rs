@@ -64,33 +64,66 @@ impl Drop for OutDir {
 }
 
 /// Writes to `NAME.partial`; [`OutFile::finish`] gives it its name.
+///
+/// A drive may have no end, and a vehicle's disk has one: a part that has grown to its bound is finished as
+/// `NAME.1.EXTENSION`, the ones before move up, and the oldest of [`KEPT_PARTS`] is dropped.
 pub struct OutFile {
     writer: BufWriter<File>,
     partial: PathBuf,
     path: PathBuf,
+    bytes: u64,
+    bound: u64,
     finished: bool,
 }
 
+/// Finished parts of a file that are kept beside the one being written.
+pub const KEPT_PARTS: u32 = 3;
+
 impl OutFile {
-    /// Opens the partial file.
+    /// Opens the partial file; a part of it has at most `bound` bytes and one record more.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn create(path: &Path) -> Result<Self, OutError> {
+    pub fn create(path: &Path, bound: u64) -> Result<Self, OutError> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let file = File::create(&partial).map_err(|source| OutError::Write { path: path.to_owned(), source })?;
-        Ok(OutFile { writer: BufWriter::new(file), partial, path: path.to_owned(), finished: false })
+        let writer = BufWriter::new(file);
+        Ok(OutFile { writer, partial, path: path.to_owned(), bytes: 0, bound, finished: false })
     }
 
-    /// Adds bytes and hands whole lines to the system, so that a reader may follow the partial file.
+    /// Adds whole lines and hands them to the system, so that a reader may follow the partial file.
     ///
     /// # Errors
     /// When the file system refuses, as when it is full.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), OutError> {
-        let written = self.writer.write_all(bytes).and_then(|()| self.writer.flush());
-        written.map_err(|source| self.failed(source))
+    pub fn append(&mut self, lines: &[u8]) -> Result<(), OutError> {
+        let written = self.writer.write_all(lines).and_then(|()| self.writer.flush());
+        written.map_err(|source| self.failed(source))?;
+        self.bytes += lines.len() as u64;
+        if self.bytes >= self.bound {
+            self.next_part().map_err(|source| self.failed(source))?;
+        }
+        Ok(())
+    }
+
+    fn next_part(&mut self) -> io::Result<()> {
+        for older in (1..KEPT_PARTS).rev() {
+            match fs::rename(self.part(older), self.part(older + 1)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => (),
+            }
+        }
+        self.writer.get_ref().sync_all()?;
+        fs::rename(&self.partial, self.part(1))?;
+        (self.writer, self.bytes) = (BufWriter::new(File::create(&self.partial)?), 0);
+        Ok(())
+    }
+
+    /// The name of a finished part, the newest being 1: `fixes.1.jsonl`.
+    fn part(&self, number: u32) -> PathBuf {
+        let extension = self.path.extension().unwrap_or_default().to_string_lossy();
+        self.path.with_extension(format!("{number}.{extension}"))
     }
 
     /// Makes the file durable and gives it its final name.
@@ -131,7 +164,7 @@ mod tests {
     fn the_final_name_means_complete() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fixes.jsonl");
-        let mut f = OutFile::create(&path).unwrap();
+        let mut f = OutFile::create(&path, u64::MAX).unwrap();
         f.append(b"{}\n").unwrap();
         assert!(!path.exists());
         assert_eq!(fs::read(dir.path().join("fixes.jsonl.partial")).unwrap(), b"{}\n");
@@ -141,15 +174,31 @@ mod tests {
     }
 
     #[test]
+    fn a_drive_without_end_takes_a_bounded_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut f = OutFile::create(&dir.path().join("fixes.jsonl"), 40).unwrap();
+        for i in 0..100 {
+            f.append(format!("{i:09}\n").as_bytes()).unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(entries(dir.path()), 1 + KEPT_PARTS as usize);
+        assert_eq!(read("fixes.1.jsonl").lines().map(|l| l.parse().unwrap()).collect::<Vec<u32>>(), [96, 97, 98, 99]);
+        assert_eq!(read("fixes.3.jsonl").lines().next(), Some("000000088"));
+        f.append(b"the last\n").unwrap();
+        f.finish().unwrap();
+        assert_eq!(read("fixes.jsonl"), "the last\n");
+    }
+
+    #[test]
     fn a_run_that_never_began_leaves_nothing_and_one_that_broke_off_its_record() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("a/b");
         let claimed = OutDir::claim(&out).unwrap();
-        drop(OutFile::create(&out.join("drive.nmea")).unwrap());
+        drop(OutFile::create(&out.join("drive.nmea"), u64::MAX).unwrap());
         drop(claimed);
         assert_eq!(entries(dir.path()), 0);
         let claimed = OutDir::claim(&out).unwrap();
-        OutFile::create(&out.join("drive.nmea")).unwrap().append(b"$").unwrap();
+        OutFile::create(&out.join("drive.nmea"), u64::MAX).unwrap().append(b"$").unwrap();
         drop(claimed);
         assert_eq!(fs::read(out.join("drive.nmea.partial")).unwrap(), b"$");
     }

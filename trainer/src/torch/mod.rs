@@ -33,7 +33,7 @@ mod rounding;
 pub mod text;
 pub mod tower;
 pub mod train;
-mod transformer;
+pub mod transformer;
 pub mod workbench;
 pub mod zero_shot;
 

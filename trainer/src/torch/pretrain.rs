@@ -22,6 +22,7 @@ use super::contrastive::{Pairs, backward};
 use super::loader::{Batch, Loaders};
 use super::text::rows;
 use super::train::{StopRequest, progress_bar};
+use super::transformer::Products;
 use super::workbench::Workbench;
 
 /// All weights of the pretrained model, with Hugging Face's names, in the working directory.
@@ -64,7 +65,7 @@ pub fn pretrain(bench: &Workbench, stop: StopRequest) -> Result<()> {
 
     let recipe = plan(&bench.recipe, contrastive);
     let mut clip = Clip::new(&recipe.tower, &contrastive.text, recipe.seed, bench.device);
-    clip.compute(recipe.training.arithmetic.into());
+    clip.compute(Products::on(recipe.training.arithmetic, bench.device));
     let optimiser = AdamW::new(&clip.variables, contrastive.weight_decay).with_epsilon(EPSILON);
     let mut run = Run { bench, contrastive, recipe: &recipe, clip, optimiser, step: 0, fingerprint };
     run.resume()?;

@@ -172,7 +172,8 @@ impl Run<'_> {
         let (training, device) = (&bench.recipe.training, bench.device);
         let State { trained, averaged, optimiser, .. } = &mut self.state;
         let rounded = training.steps - step <= training.int8_steps;
-        trained.tower.compute(if rounded { Products::Int8 } else { training.arithmetic.into() });
+        let products = Products::on(training.arithmetic, device);
+        trained.tower.compute(if rounded { Products::Int8 } else { products });
         trained.heads.round(rounded);
         // A stem that stays as it is keeps its statistics too.
         let whole = training.trainable == Trainable::All;

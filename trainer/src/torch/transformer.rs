@@ -2,7 +2,9 @@
 //!
 //! Variables carry Hugging Face's names under the path of the layers: `0.self_attn.q_proj.weight`, `0.mlp.fc1.bias`.
 
-use tch::{Kind, Tensor, nn, nn::Init};
+use std::sync::Once;
+
+use tch::{Device, Kind, Tensor, nn, nn::Init};
 
 use super::rounding;
 use crate::encoder_graph::LAYER_NORM_EPSILON;
@@ -66,13 +68,35 @@ pub enum Products {
     Int8,
 }
 
-impl From<Arithmetic> for Products {
-    fn from(arithmetic: Arithmetic) -> Self {
+impl Products {
+    /// What a recipe asks for, on this device: floats where a processor has no instructions for bfloat16, which libtorch
+    /// would then imitate number by number, some fifty times slower.
+    pub fn on(arithmetic: Arithmetic, device: Device) -> Self {
         match arithmetic {
+            Arithmetic::Bfloat16 if device != Device::Cpu || has_bfloat16() => Products::Bfloat16,
+            Arithmetic::Bfloat16 => {
+                static SAID: Once = Once::new();
+                SAID.call_once(|| eprintln!("this processor has no instructions for bfloat16: training in floats"));
+                Products::Float
+            }
             Arithmetic::Float => Products::Float,
-            Arithmetic::Bfloat16 => Products::Bfloat16,
         }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_bfloat16() -> bool {
+    std::arch::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_bfloat16() -> bool {
+    std::arch::is_aarch64_feature_detected!("bf16")
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_bfloat16() -> bool {
+    false
 }
 
 /// A stack of blocks.
