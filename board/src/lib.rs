@@ -5,8 +5,18 @@
 //! next fix is due; one file per board makes it, and the configuration's choice is the only thing that selects.
 #![forbid(unsafe_code)]
 
+pub mod cameras;
+pub mod displays;
 pub mod host;
+#[cfg(feature = "jetson")]
+pub mod jetson;
+pub mod line;
+pub mod panel;
+#[cfg(feature = "raspberry")]
+pub mod raspberry;
+pub mod receiver;
 mod screen;
+pub mod vehicle;
 
 use std::{
     io,
@@ -35,6 +45,14 @@ pub enum BoardError {
         /// What happened, and the way out.
         cause: String,
     },
+    /// A display, lamp, button, receiver or line did not do its work.
+    #[error("{part}: {cause}")]
+    Part {
+        /// Which one.
+        part: String,
+        /// What happened, and the way out.
+        cause: String,
+    },
     /// A link or display could not be opened or written.
     #[error("cannot write {}: {source}; check the path and its permissions", path.display())]
     Write {
@@ -58,6 +76,16 @@ pub trait Camera {
     /// # Errors
     /// When no picture came within `deadline`. The camera may be asked again.
     fn grab(&mut self, deadline: Duration, frame: &mut Frame) -> Result<(), BoardError>;
+
+    /// Something that happened and that a person should know, in one line, each once: it is lost, it is back.
+    fn news(&mut self) -> Option<String> {
+        None
+    }
+
+    /// What became of its frames, in one line, for the end of a run.
+    fn summary(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A position as a GNSS receiver reports it.
@@ -76,6 +104,16 @@ pub trait Gnss {
     /// # Errors
     /// When the receiver itself failed, which is more than having no fix.
     fn latest(&mut self) -> Result<Option<GnssFix>, BoardError>;
+
+    /// Something that happened and that a person should know, in one line, each once: it is back, its time jumped.
+    fn news(&mut self) -> Option<String> {
+        None
+    }
+
+    /// What became of all it received, in one line, for the end of a run.
+    fn summary(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A small screen.
@@ -97,6 +135,16 @@ pub trait Link {
     /// # Errors
     /// When the line is gone.
     fn send(&mut self, bytes: &[u8]) -> Result<(), BoardError>;
+
+    /// Something that happened and that a person should know, in one line, each once: it is back, a consumer came.
+    fn news(&mut self) -> Option<String> {
+        None
+    }
+
+    /// What became of all that was sent, in one line, for the end of a run.
+    fn summary(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The moment of a fix.
@@ -128,4 +176,6 @@ pub struct Board {
     pub display: Option<Box<dyn Display>>,
     /// Where sentences go.
     pub link: Option<Box<dyn Link>>,
+    /// Status lamp and button.
+    pub panel: panel::Panel,
 }

@@ -8,7 +8,7 @@
 
 /// What is wrong with the coded data of a JPEG, if anything. Kinds that are not walked (lossless, arithmetic) are
 /// left to the decoder.
-pub(crate) fn fault(jpeg: &[u8]) -> Option<&'static str> {
+pub fn fault(jpeg: &[u8]) -> Option<&'static str> {
     Walk::default().file(jpeg).err()
 }
 

@@ -12,7 +12,7 @@ pub mod figures;
 pub mod frame;
 pub mod geo;
 pub mod geocells;
-mod jpeg;
+pub mod jpeg;
 pub mod manifest;
 mod mapping;
 mod one_line;

@@ -1,11 +1,11 @@
 //! Capture: up to four frames that belong together, under one time stamp. A missing view is no failure.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use homing_board::{Camera, Epoch, Frame};
 use homing_models::{LatLon, MAX_VIEWS};
 
-/// How long a camera may take for a frame before the fix goes on without it.
+/// How long all cameras together may take for their frames before the fix goes on without those that are missing.
 pub const CAMERA_DEADLINE: Duration = Duration::from_millis(500);
 /// A camera that failed is left alone for this many fixes, doubling up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: u32 = 1;
@@ -87,6 +87,7 @@ impl Capture {
     /// Takes one panorama. `told` hears of each camera that failed.
     pub fn take(&mut self, epoch: Epoch, panorama: &mut Panorama, mut told: impl FnMut(&str)) {
         (panorama.time, panorama.truth) = (epoch.time, epoch.truth);
+        let begun = Instant::now();
         for (i, slot) in self.slots.iter_mut().enumerate() {
             panorama.alive[i] = false;
             let Some(camera) = &mut slot.camera else {
@@ -97,7 +98,8 @@ impl Capture {
                 continue;
             }
             let frame = &mut panorama.frames[i];
-            match camera.grab(CAMERA_DEADLINE, frame) {
+            // Whoever comes after a camera that did not answer has had its time too.
+            match camera.grab(CAMERA_DEADLINE.saturating_sub(begun.elapsed()), frame) {
                 Ok(()) if !frame.is_blank() => {
                     panorama.alive[i] = true;
                     slot.count.pictures += 1;
@@ -108,20 +110,39 @@ impl Capture {
                         Ok(()) => {
                             told(&format!("{} camera: the picture is blank; check lens and cable", camera.name()))
                         }
-                        Err(e) => told(&e.to_string()),
+                        // A camera that looks after itself has its own words for what happened, once.
+                        Err(e) if !tell_news(camera.as_mut(), &mut told) => told(&e.to_string()),
+                        Err(_) => (),
                     }
                     slot.count.failures += 1;
                     slot.pause = slot.next_pause;
                     slot.next_pause = (2 * slot.next_pause).min(LONGEST_PAUSE);
                 }
             }
+            tell_news(camera.as_mut(), &mut told);
         }
+    }
+
+    /// What became of each camera's frames, as far as they say: name and counts.
+    pub fn summaries(&self) -> impl Iterator<Item = (String, String)> {
+        let cameras = self.slots.iter().filter_map(|slot| slot.camera.as_ref());
+        cameras.filter_map(|camera| Some((format!("{} camera", camera.name()), camera.summary()?)))
     }
 
     /// Counts of front, right, back, left.
     pub fn counts(&self) -> [CameraCount; MAX_VIEWS] {
         std::array::from_fn(|i| self.slots[i].count)
     }
+}
+
+/// Whether the camera had news.
+fn tell_news(camera: &mut dyn Camera, told: &mut impl FnMut(&str)) -> bool {
+    let mut spoke = false;
+    while let Some(line) = camera.news() {
+        told(&line);
+        spoke = true;
+    }
+    spoke
 }
 
 #[cfg(test)]

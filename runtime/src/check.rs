@@ -1,19 +1,22 @@
 //! Check: looks at everything a run needs, one line each, and says how to mend what is wrong.
 
-use std::{fmt, io, path::Path, time::Duration};
+use std::{
+    fmt, io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use homing_board::{
-    Frame,
+    BoardError, Display, Frame, Gnss, GnssFix, Screen,
     host::{self, HostOutput},
+    vehicle,
 };
 use homing_models::Bundle;
 
-use crate::{
-    Model,
-    capture::Panorama,
-    config::{BoardKind, Config},
-    encode::Embeddings,
-};
+use crate::{Model, capture::Panorama, config::Config, encode::Embeddings};
+
+/// How long a part that has just been opened may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,27 +73,32 @@ pub fn run<E>(
     }
 
     // Without its link, which would be made where it is not there.
-    let built = match config.board {
-        BoardKind::Host => host::board(&config.host, image_px, 1, &HostOutput::default()),
+    let built = match config.board.carrier() {
+        None => host::board(&config.host, image_px, 1, &HostOutput::default()).map(|(board, _)| board),
+        Some(carrier) => vehicle::board(carrier, &config.mounting(), None),
     };
     match built {
         Err(e) => tell("board", Err(e.to_string()))?,
-        Ok((mut board, _)) => {
+        Ok(mut board) => {
             tell("board", Ok(board.name.clone()))?;
             board.clock.next_epoch();
             for camera in board.cameras.iter_mut().flatten() {
                 let mut frame = Frame::default();
-                let grabbed = camera.grab(Duration::from_secs(2), &mut frame);
+                let grabbed = camera.grab(PATIENCE, &mut frame);
                 let size = |()| format!("{}: {} x {} pixels", camera.name(), frame.width, frame.height);
                 tell("camera", grabbed.map(size).map_err(|e| e.to_string()))?;
             }
             if let Some(gnss) = &mut board.gnss {
-                let fix = gnss.latest().map_err(|e| e.to_string());
+                let fix = first_fix(gnss.as_mut()).map_err(|e| e.to_string());
                 tell("gnss", fix.map(|f| f.map_or("no fix now".to_owned(), |f| f.position.to_string())))?;
+            }
+            if let Some(display) = &mut board.display {
+                tell("display", try_display(display.as_mut()).map_err(|e| e.to_string()))?;
             }
         }
     }
-    let link = config.link.as_deref().map_or_else(|| Ok("none".to_owned()), host::try_link);
+    let carried = config.board.carrier().map_or(Ok(()), |_| config.line_carries(config.link.as_deref()));
+    let link = carried.and_then(|()| config.link.as_deref().map_or_else(|| Ok("none".to_owned()), host::try_link));
     tell("link", link.map_err(|e| e.to_string()))?;
     let out = config.out.clone().unwrap_or_else(|| "out".into());
     tell(
@@ -99,6 +107,26 @@ pub fn run<E>(
             .map(|()| out.display().to_string())
             .map_err(|e| format!("cannot write {}: {e}; name another directory with --out", out.display())),
     )
+}
+
+/// Waits a little for a receiver that has just been opened.
+fn first_fix(gnss: &mut dyn Gnss) -> Result<Option<GnssFix>, BoardError> {
+    let begun = Instant::now();
+    loop {
+        let fix = gnss.latest()?;
+        if fix.is_some() || begun.elapsed() > PATIENCE {
+            return Ok(fix);
+        }
+        std::thread::sleep(PATIENCE / 20);
+    }
+}
+
+/// Shows an empty picture twice: a display's own thread tells of a failure when it is next asked.
+fn try_display(display: &mut dyn Display) -> Result<String, BoardError> {
+    display.show(&Screen::new())?;
+    std::thread::sleep(PATIENCE / 2);
+    display.show(&Screen::new())?;
+    Ok("takes pictures".to_owned())
 }
 
 fn try_model(mut model: Model) -> Result<String, String> {

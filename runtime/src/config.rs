@@ -6,7 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use homing_board::host::HostSettings;
+use homing_board::{
+    BoardError,
+    cameras::CameraSettings,
+    displays::{DisplaySettings, PanelSettings},
+    host::HostSettings,
+    line::{self, LineSettings},
+    receiver::ReceiverSettings,
+    vehicle::{Carrier, Mounting},
+};
+use homing_models::MAX_VIEWS;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::report::nmea::SentenceSettings;
@@ -14,17 +23,33 @@ use crate::report::nmea::SentenceSettings;
 /// Where a bundle is looked for when none is named, in this order.
 pub const BUNDLES: [&str; 2] = ["models/shipped", "/usr/share/homing/bundle"];
 
-/// The boards that this program was built for.
+/// The boards that there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BoardKind {
     /// A simulated vehicle on the simulated planet.
     #[default]
     Host,
+    /// A Raspberry Pi.
+    Raspberry,
+    /// A Jetson, or any other Linux board.
+    #[serde(alias = "linux")]
+    Jetson,
+}
+
+impl BoardKind {
+    /// The board of a vehicle of hardware.
+    pub fn carrier(self) -> Option<Carrier> {
+        match self {
+            BoardKind::Host => None,
+            BoardKind::Raspberry => Some(Carrier::Raspberry),
+            BoardKind::Jetson => Some(Carrier::Jetson),
+        }
+    }
 }
 
 /// What a configuration file says.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The board.
@@ -38,10 +63,46 @@ pub struct Config {
     /// Where sentences go as well: `pty`, a device, a named pipe or a file.
     #[serde(deserialize_with = "not_empty")]
     pub link: Option<String>,
+    /// Threads that share a panorama, 1..=4.
+    #[serde(deserialize_with = "threads")]
+    pub threads: usize,
     /// How sentences are written.
     pub sentences: SentenceSettings,
+    /// Fixes a second of a vehicle of hardware, 0.1..=10.
+    #[serde(deserialize_with = "rate_hz")]
+    pub rate_hz: f64,
+    /// The cameras of a vehicle of hardware.
+    pub cameras: CameraSettings,
+    /// Its GNSS receiver, where it has one.
+    pub gnss: Option<ReceiverSettings>,
+    /// How a serial line is run.
+    pub line: LineSettings,
+    /// Its display.
+    pub display: DisplaySettings,
+    /// Its lamp and button.
+    pub panel: PanelSettings,
     /// The simulated vehicle.
     pub host: HostSettings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            board: BoardKind::default(),
+            bundle: None,
+            out: None,
+            link: None,
+            threads: 1,
+            sentences: SentenceSettings::default(),
+            rate_hz: 1.0,
+            cameras: CameraSettings::default(),
+            gnss: None,
+            line: LineSettings::default(),
+            display: DisplaySettings::default(),
+            panel: PanelSettings::default(),
+            host: HostSettings::default(),
+        }
+    }
 }
 
 /// Why a configuration cannot be used.
@@ -82,10 +143,46 @@ impl Config {
         })
     }
 
+    /// What is mounted on a vehicle of hardware.
+    pub fn mounting(&self) -> Mounting {
+        Mounting {
+            cameras: self.cameras.clone(),
+            gnss: self.gnss.clone(),
+            line: self.line.clone(),
+            display: self.display.clone(),
+            panel: self.panel.clone(),
+        }
+    }
+
+    /// Whether the line carries the sentences at the rate; only of a serial device is its speed known.
+    ///
+    /// # Errors
+    /// When it does not, with the way out.
+    pub fn line_carries(&self, link: Option<&str>) -> Result<(), BoardError> {
+        match link.is_some_and(|link| link.starts_with("/dev/")) {
+            true => line::carries(self.line.baud, self.sentences.longest_burst(), self.rate_hz),
+            false => Ok(()),
+        }
+    }
+
     /// The bundle's directory: the one named, else the first of [`BUNDLES`] that is there.
     pub fn bundle_dir(&self, named: Option<&Path>) -> PathBuf {
         let there = || BUNDLES.iter().map(Path::new).find(|p| p.is_dir());
         named.or(self.bundle.as_deref()).or_else(there).unwrap_or(Path::new(BUNDLES[0])).to_owned()
+    }
+}
+
+fn rate_hz<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    match f64::deserialize(value)? {
+        hz if (0.1..=10.0).contains(&hz) => Ok(hz),
+        other => Err(D::Error::custom(format!("rate_hz is {other}, need 0.1..=10"))),
+    }
+}
+
+fn threads<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
+    match usize::deserialize(value)? {
+        threads @ 1..=MAX_VIEWS => Ok(threads),
+        other => Err(D::Error::custom(format!("threads is {other}, need 1..={MAX_VIEWS}, one for each view at most"))),
     }
 }
 
@@ -107,12 +204,45 @@ mod tests {
         let text = include_str!("../../board/host.toml");
         let read: Config = toml::from_str(text).unwrap();
         assert_eq!(read, Config { out: Some("out".into()), ..Config::default() });
-        // The examples behind a "#" are settings too.
-        let is_setting = |l: &str| l.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', ':']));
-        let example = |l: &str| l.strip_prefix("# ").filter(|l| is_setting(l)).unwrap_or(l).to_owned();
-        let all: Vec<String> = text.lines().map(example).collect();
-        let read: Config = toml::from_str(&all.join("\n")).unwrap();
+        let read: Config = toml::from_str(&with_examples(text)).unwrap();
         assert!(read.bundle.is_some() && read.link.is_some() && read.host.camera_px.is_some());
+    }
+
+    /// The examples behind a "#" are settings too.
+    fn with_examples(text: &str) -> String {
+        let is_setting = |l: &str| l.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', ':']));
+        let is_example = |l: &&str| is_setting(l) || *l == "[gnss]";
+        let example = |l: &str| l.strip_prefix("# ").filter(is_example).unwrap_or(l).to_owned();
+        text.lines().map(example).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_vehicles_files_have_every_setting_at_its_default() {
+        let raspberry = include_str!("../../board/raspberry.toml");
+        let jetson = include_str!("../../board/jetson.toml");
+        for (text, board) in [(raspberry, BoardKind::Raspberry), (jetson, BoardKind::Jetson)] {
+            let read: Config = toml::from_str(text).unwrap();
+            let out = Some("/var/lib/homing/out".into());
+            assert_eq!(read, Config { board, out, ..Config::default() });
+            let read: Config = toml::from_str(&with_examples(text)).unwrap();
+            let gnss = read.gnss.unwrap();
+            assert_eq!((gnss.baud, gnss.stale_s), (9600, 3.0));
+            assert!(read.cameras.devices().iter().all(Option::is_some) && read.cameras.recorded.is_some());
+            assert!(read.bundle.is_some() && read.link.is_some() && read.display.check().is_ok());
+            let d = &read.display;
+            assert!(d.dc.is_some() && d.reset.is_some() && d.backlight.is_some());
+            assert!(read.panel.check().is_ok() && read.panel.lamp.is_some() && read.panel.button.is_some());
+        }
+    }
+
+    #[test]
+    fn a_rate_that_the_line_cannot_carry_is_refused() {
+        let mut config = Config { board: BoardKind::Jetson, rate_hz: 10.0, ..Config::default() };
+        let refused = config.line_carries(Some("/dev/ttyUSB0")).unwrap_err().to_string();
+        assert!(refused.contains("baud = 38400") || refused.contains("baud = 57600"), "{refused}");
+        assert!(config.line_carries(Some("tcp://plotter:10110")).is_ok() && config.line_carries(None).is_ok());
+        config.rate_hz = 1.0;
+        assert!(config.line_carries(Some("/dev/ttyUSB0")).is_ok());
     }
 
     #[test]
@@ -120,11 +250,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("homing.toml");
         for (line, says) in [
+            ("threads = 0", "threads is 0, need 1..=4"),
             ("camera_px = 4096", "camera_px is 4096, need 16..=1024"),
             ("step_km = 0", "step_km is 0, need 0.001..=50"),
             ("dead_cameras = [\"rear\"]", "dead_cameras: no camera \"rear\"; use front, right, back, left"),
         ] {
-            std::fs::write(&path, format!("board = \"host\"\n[host]\n{line}\n")).unwrap();
+            let section = if line.starts_with("threads") { "" } else { "[host]" };
+            std::fs::write(&path, format!("board = \"host\"\n{section}\n{line}\n")).unwrap();
             let e = Config::read(&path).unwrap_err().to_string();
             assert!(e.contains(&format!("homing.toml: line 3: {says}")), "{e}");
         }

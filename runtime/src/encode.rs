@@ -46,33 +46,39 @@ impl Embeddings {
     }
 }
 
+/// What one thread needs to encode its share of a panorama.
 #[derive(Clone)]
-struct ReadyPlan {
-    plan: Plan,
-    input: Arc<Tensor>,
+struct Lane {
+    /// The graph's input, by number of views.
+    inputs: [Option<Arc<Tensor>>; MAX_VIEWS],
+    cutter: SquareCutter,
+    square: Vec<u8>,
 }
 
 /// The encoder graph with one plan per number of views, made when it is first needed.
 ///
-/// A clone shares the plans that were made so far and can run on another thread.
+/// Several threads share a panorama by its views: each encodes its own, and they meet once a panorama. A clone shares the
+/// plans that were made so far and can run on another thread.
 #[derive(Clone)]
 pub struct Encoder {
     graph: Graph,
-    plans: [Option<ReadyPlan>; MAX_VIEWS],
+    plans: [Option<Plan>; MAX_VIEWS],
+    lanes: Vec<Lane>,
+    /// Absent with one thread.
+    pool: Option<Arc<rayon::ThreadPool>>,
     size: u32,
     pixels: Pixels,
     dims: usize,
-    cutter: SquareCutter,
-    square: Vec<u8>,
     fused: Fused,
 }
 
 impl Encoder {
-    /// Loads the encoder; `dims` is the length of an embedding.
+    /// Loads the encoder; `dims` is the length of an embedding. More `threads` than a panorama has views are not used.
     ///
     /// # Errors
-    /// When the file cannot be loaded, a weight is not finite, or its input has another size.
-    pub fn load(onnx: &[u8], input: &ImageInput, dims: usize) -> Result<Self, GraphError> {
+    /// When the file cannot be loaded, a weight is not finite, its input has another size, or the system has no threads
+    /// left.
+    pub fn load(onnx: &[u8], input: &ImageInput, dims: usize, threads: usize) -> Result<Self, GraphError> {
         let graph = Graph::parse(ENCODER, onnx)?;
         let side = Some(i64::from(input.size));
         // Another size would run as well, on pictures of a scale that the network never learned from.
@@ -84,17 +90,21 @@ impl Encoder {
             let fault = format!("its input is {width} x {height} pixels, {MANIFEST} says image.size = {}", input.size);
             return Err(GraphError::Shape { file: ENCODER, fault });
         }
+        let threads = threads.clamp(1, MAX_VIEWS);
+        let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build().map(Arc::new);
+        let square = vec![0; 3 * (input.size * input.size) as usize];
+        let lane = Lane { inputs: Default::default(), cutter: SquareCutter::default(), square };
         Ok(Encoder {
             graph,
             plans: Default::default(),
+            lanes: vec![lane; threads],
+            pool: (threads > 1).then(pool).transpose().map_err(|e| run_error(&e))?,
             size: input.size,
             pixels: Pixels {
                 gain: std::array::from_fn(|c| 1.0 / (255.0 * input.std[c])),
                 shift: std::array::from_fn(|c| -input.mean[c] / input.std[c]),
             },
             dims,
-            cutter: SquareCutter::default(),
-            square: vec![0; 3 * (input.size * input.size) as usize],
             fused: Fused::default(),
         })
     }
@@ -104,19 +114,34 @@ impl Encoder {
         &self.fused
     }
 
-    /// Makes the plan for this number of views ahead of time.
+    /// Threads that share a panorama.
+    pub fn threads(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Views of each thread's share of a panorama: as equal as can be, the larger ones first.
+    fn shares(&self, views: usize) -> heapless::Vec<usize, MAX_VIEWS> {
+        let lanes = self.lanes.len().min(views);
+        (0..lanes).map(|lane| views / lanes + usize::from(lane < views % lanes)).collect()
+    }
+
+    /// Makes the plans for this number of views ahead of time.
     ///
     /// # Errors
     /// When the graph does not work with as many views.
     pub fn warm_up(&mut self, views: usize) -> Result<(), GraphError> {
+        for share in self.shares(views) {
+            self.prepare(share)?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, views: usize) -> Result<(), GraphError> {
         let slot = &mut self.plans[views - 1];
         if slot.is_none() {
             let side = self.size as usize;
-            let shape = [views, 3, side, side];
-            let Planned { plan, fused } = self.graph.plan(&shape, views, Some(&self.pixels))?;
-            let input = Tensor::zero_dt(f32::datum_type(), &shape)
-                .map_err(|e| GraphError::Load { file: ENCODER, cause: e.to_string() })?;
-            *slot = Some(ReadyPlan { plan, input: Arc::new(input) });
+            let Planned { plan, fused } = self.graph.plan(&[views, 3, side, side], views, Some(&self.pixels))?;
+            *slot = Some(plan);
             self.fused = fused;
         }
         Ok(())
@@ -144,7 +169,8 @@ impl Encoder {
     /// # Errors
     /// When the graph fails or answers NaN.
     pub fn encode(&mut self, panorama: &Panorama, out: &mut Embeddings) -> Result<(), GraphError> {
-        out.views = panorama.views().count();
+        let frames: heapless::Vec<&Frame, MAX_VIEWS> = panorama.views().collect();
+        out.views = frames.len();
         out.dims = self.dims;
         out.rows.clear();
         out.mean.clear();
@@ -152,34 +178,78 @@ impl Encoder {
             return Ok(());
         }
         self.warm_up(out.views)?;
-        let Encoder { plans, cutter, square, pixels: Pixels { gain, shift }, size, dims, .. } = self;
-        let Some(ready) = &mut plans[out.views - 1] else {
-            return Ok(());
-        };
-        // The input is ours again once the last run is over; a clone of this encoder may still hold it.
-        let input = Arc::make_mut(&mut ready.input);
-        let mut view = input.try_as_plain_ram_mut().map_err(|e| run_error(&e))?;
-        let numbers = view.as_slice_mut::<f32>().map_err(|e| run_error(&e))?;
-        let plane = (*size * *size) as usize;
-        for (frame, target) in panorama.views().zip(numbers.chunks_exact_mut(3 * plane)) {
-            cutter.cut(frame, *size, square).map_err(|e| run_error(&e))?;
-            for (i, pixel) in square.chunks_exact(3).enumerate() {
-                for c in 0..3 {
-                    target[c * plane + i] = f32::from(pixel[c]) * gain[c] + shift[c];
-                }
-            }
+        out.rows.resize(out.views * self.dims, 0.0);
+        let shares = self.shares(out.views);
+        let Encoder { plans, lanes, pool, pixels, size, dims, .. } = self;
+        let (size, dims, pixels) = (*size, *dims, &*pixels);
+        let (mut frames, mut rows) = (&frames[..], &mut out.rows[..]);
+        let mut works = heapless::Vec::<_, MAX_VIEWS>::new();
+        for (lane, share) in lanes.iter_mut().zip(shares) {
+            let (own, rest) = frames.split_at(share);
+            let (place, behind) = std::mem::take(&mut rows).split_at_mut(share * dims);
+            (frames, rows) = (rest, behind);
+            let plan = &plans[share - 1];
+            let work = move || plan.as_ref().map_or(Ok(()), |plan| lane.encode(plan, own, size, pixels, place));
+            // There are as many places as views.
+            let _ = works.push((work, Ok(())));
         }
-        let outputs = graph::run(ENCODER, &ready.plan, &ready.input)?;
-        let Some(output) = outputs.first() else {
-            return Err(GraphError::Shape { file: ENCODER, fault: "it has no output".to_owned() });
-        };
-        out.rows.extend_from_slice(graph::numbers(ENCODER, "embeddings", output, out.views * *dims)?);
-        out.mean.resize(*dims, 0.0);
-        for row in out.rows.chunks_exact(*dims) {
+        match pool {
+            Some(pool) if works.len() > 1 => pool.scope(|scope| {
+                for (work, outcome) in &mut works {
+                    scope.spawn(|_| *outcome = work());
+                }
+            }),
+            _ => works.iter_mut().for_each(|(work, outcome)| *outcome = work()),
+        }
+        works.into_iter().try_for_each(|(_, outcome)| outcome)?;
+        out.mean.resize(dims, 0.0);
+        for row in out.rows.chunks_exact(dims) {
             for (m, v) in out.mean.iter_mut().zip(row) {
                 *m += v / out.views as f32;
             }
         }
+        Ok(())
+    }
+}
+
+impl Lane {
+    /// Cuts and encodes some views; `rows` takes their embeddings.
+    fn encode(
+        &mut self,
+        plan: &Plan,
+        frames: &[&Frame],
+        size: u32,
+        Pixels { gain, shift }: &Pixels,
+        rows: &mut [f32],
+    ) -> Result<(), GraphError> {
+        let Lane { inputs, cutter, square } = self;
+        let side = size as usize;
+        let input = match &mut inputs[frames.len() - 1] {
+            Some(input) => input,
+            slot => {
+                let zeros = Tensor::zero_dt(f32::datum_type(), &[frames.len(), 3, side, side]);
+                slot.insert(Arc::new(zeros.map_err(|e| run_error(&e))?))
+            }
+        };
+        {
+            // The input is ours again once the last run is over; a clone of this encoder may still hold it.
+            let mut view = Arc::make_mut(input).try_as_plain_ram_mut().map_err(|e| run_error(&e))?;
+            let numbers = view.as_slice_mut::<f32>().map_err(|e| run_error(&e))?;
+            let plane = side * side;
+            for (frame, target) in frames.iter().zip(numbers.chunks_exact_mut(3 * plane)) {
+                cutter.cut(frame, size, square).map_err(|e| run_error(&e))?;
+                for (i, pixel) in square.chunks_exact(3).enumerate() {
+                    for c in 0..3 {
+                        target[c * plane + i] = f32::from(pixel[c]) * gain[c] + shift[c];
+                    }
+                }
+            }
+        }
+        let outputs = graph::run(ENCODER, plan, input)?;
+        let Some(output) = outputs.first() else {
+            return Err(GraphError::Shape { file: ENCODER, fault: "it has no output".to_owned() });
+        };
+        rows.copy_from_slice(graph::numbers(ENCODER, "embeddings", output, rows.len())?);
         Ok(())
     }
 }
@@ -226,12 +296,37 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_threads_gives_the_same_embeddings() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = tiny::bundle(&dir.path().join("b"));
+        let views: Vec<Frame> =
+            (0..4).map(|k| frame(40, 30, |x, y| [(x * 5) as u8, (y * 7) as u8, 50 * k as u8])).collect();
+        let encoded = |threads: usize, views: usize, frames: &[Frame]| {
+            let mut encoder = Encoder::load(&bundle.encoder, &bundle.manifest.image, tiny::DIMS, threads).unwrap();
+            assert_eq!(encoder.threads(), threads.clamp(1, 4));
+            let mut out = Embeddings::default();
+            for _ in 0..2 {
+                encoder.encode(&Panorama::of(SystemTime::UNIX_EPOCH, frames[..views].to_vec()), &mut out).unwrap();
+            }
+            out
+        };
+        for count in 1..=4 {
+            let one = encoded(1, count, &views);
+            for threads in [2, 3, 4, 9] {
+                let several = encoded(threads, count, &views);
+                let apart = one.rows.iter().zip(&several.rows).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(several.views() == count && apart < 1e-4, "{threads} threads, {count} views: {apart}");
+            }
+        }
+    }
+
+    #[test]
     fn a_weight_that_is_nan_is_refused_by_name() {
         let bytes = tiny::encoder_onnx(Some(f32::NAN));
         let input = ImageInput { size: tiny::SIZE, mean: [0.5; 3], std: [0.25; 3] };
-        let e = Encoder::load(&bytes, &input, tiny::DIMS).err().unwrap().to_string();
+        let e = Encoder::load(&bytes, &input, tiny::DIMS, 1).err().unwrap().to_string();
         assert!(e.contains("encoder.onnx: weight") && e.contains("NaN"), "{e}");
-        let e = Encoder::load(b"no graph", &input, tiny::DIMS).err().unwrap().to_string();
+        let e = Encoder::load(b"no graph", &input, tiny::DIMS, 1).err().unwrap().to_string();
         assert!(e.starts_with("encoder.onnx cannot be loaded") && !e.contains('\n') && e.len() < 250, "{e}");
     }
 
@@ -239,7 +334,7 @@ mod tests {
     fn another_size_than_the_graphs_own_is_refused() {
         for size in [33, 64] {
             let input = ImageInput { size, mean: [0.5; 3], std: [0.25; 3] };
-            let e = Encoder::load(&tiny::encoder_onnx(None), &input, tiny::DIMS).err().unwrap().to_string();
+            let e = Encoder::load(&tiny::encoder_onnx(None), &input, tiny::DIMS, 1).err().unwrap().to_string();
             let says = format!("encoder.onnx: its input is 32 x 32 pixels, manifest.toml says image.size = {size}");
             assert!(e.starts_with(&says), "{e}");
         }

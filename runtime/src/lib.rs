@@ -62,15 +62,23 @@ pub struct ModelError {
 }
 
 impl Model {
-    /// Loads the graphs of a bundle and tries them on a panorama.
+    /// Loads the graphs of a bundle and tries them on a panorama; one thread encodes.
     ///
     /// # Errors
     /// When a graph cannot be loaded or run, holds a NaN, or has other inputs and outputs than the manifest says.
     pub fn load(bundle: Bundle) -> Result<Self, ModelError> {
+        Self::load_for(bundle, 1)
+    }
+
+    /// The same, with so many threads that share a panorama.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_for(bundle: Bundle, threads: usize) -> Result<Self, ModelError> {
         let Bundle { dir, manifest, model_id, encoder, heads, geocells, prototypes } = bundle;
         let (geocells, prototypes): (Arc<Geocells>, Arc<Prototypes>) = (geocells.into(), prototypes.into());
         let graphs = || -> Result<_, GraphError> {
-            let mut encoder = encode::Encoder::load(&encoder, &manifest.image, manifest.embedding)?;
+            let mut encoder = encode::Encoder::load(&encoder, &manifest.image, manifest.embedding, threads)?;
             let mut locator = locate::Locator::load(&heads, &manifest, geocells, prototypes)?;
             locator.locate(&encoder.try_out()?)?;
             Ok((encoder, locator))

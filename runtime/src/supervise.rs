@@ -6,12 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use homing_board::{Board, Clock, Display, Gnss, Link, Screen};
+use homing_board::{
+    Board, Clock, Display, Gnss, Link, Screen,
+    panel::{Panel, Signal},
+};
 
 use crate::{
     Model,
     capture::{Capture, Panorama},
-    compare::Compare,
+    compare::{Compare, Verdict},
     encode::Embeddings,
     report::{Fix, Latency, OutDir, OutError, OutFile, draw_screen, json, nmea, nmea::SentenceSettings},
     track::Track,
@@ -83,6 +86,7 @@ pub struct Supervisor {
     gnss: Option<Box<dyn Gnss>>,
     display: Option<Box<dyn Display>>,
     link: Option<Box<dyn Link>>,
+    panel: Panel,
     track: Track,
     compare: Compare,
     panorama: Panorama,
@@ -95,7 +99,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Takes over a board's parts; `sentences` go over its link and into the file.
     pub fn new(board: Board, model: Model, sentences: SentenceSettings) -> Self {
-        let Board { clock, cameras, gnss, display, link, .. } = board;
+        let Board { clock, cameras, gnss, display, link, panel, .. } = board;
         Supervisor {
             model,
             sentences,
@@ -104,6 +108,7 @@ impl Supervisor {
             gnss,
             display,
             link,
+            panel,
             track: Track::new(),
             compare: Compare::new(),
             panorama: Panorama::default(),
@@ -136,6 +141,13 @@ impl Supervisor {
         }
         self.show(observer);
         outcome
+    }
+
+    /// What became of line, receiver and cameras where they say: name and counts.
+    pub fn summaries(&self) -> impl Iterator<Item = (String, String)> {
+        let line = self.link.as_ref().and_then(|l| l.summary()).map(|said| ("line".to_owned(), said));
+        let receiver = self.gnss.as_ref().and_then(|g| g.summary()).map(|said| ("receiver".to_owned(), said));
+        line.into_iter().chain(receiver).chain(self.capture.summaries())
     }
 
     /// Counts of the cameras: front, right, back, left.
@@ -194,6 +206,13 @@ impl Supervisor {
         {
             observer.told(&e.to_string());
         }
+        while let Some(line) = self.link.as_mut().and_then(|l| l.news()) {
+            observer.told(&line);
+        }
+        while let Some(line) = self.gnss.as_mut().and_then(|g| g.news()) {
+            observer.told(&line);
+        }
+        self.tell_panel(&fix, observer);
         let place = fix.tracked.as_ref().map(|t| self.model.locator.place(&t.candidate));
         draw_screen(&mut self.screen, &fix, place, self.model.card.simulated_planet);
         if self.shown.is_none_or(|t| t.elapsed() >= DISPLAY_PAUSE) {
@@ -205,6 +224,24 @@ impl Supervisor {
         }
         observer.fix(&fix, &self.panorama, &self.model);
         Ok(())
+    }
+
+    /// Lights the lamp as the verdict is, and hears whether somebody marks this fix with the button.
+    fn tell_panel(&mut self, fix: &Fix, observer: &mut dyn Observer) {
+        if let Some(lamp) = &mut self.panel.lamp {
+            let signal = match (&fix.tracked, fix.comparison.verdict) {
+                (None, _) | (_, Verdict::VisionUnsure) => Signal::NoEstimate,
+                (_, Verdict::Agree) => Signal::Agree,
+                (_, Verdict::Disagree) => Signal::Disagree,
+                (_, Verdict::GpsAbsent) => Signal::Absent,
+            };
+            lamp.say(signal).unwrap_or_else(|e| observer.told(&e.to_string()));
+        }
+        match self.panel.button.as_mut().map(|button| button.pressed()) {
+            Some(Ok(true)) => observer.told(&format!("marked by the button: fix {}", fix.number)),
+            Some(Err(e)) => observer.told(&e.to_string()),
+            Some(Ok(false)) | None => (),
+        }
     }
 
     fn show(&mut self, observer: &mut dyn Observer) {

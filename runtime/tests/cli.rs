@@ -281,6 +281,18 @@ fn bench_and_check() {
         assert!(t["p50_ms"].as_f64() <= t["p90_ms"].as_f64() && t["p99_ms"].as_f64() <= t["max_ms"].as_f64());
     }
     assert!(report["first_ms"].is_number() && report["load_ms"].is_number() && report["model"].is_string());
+    assert!(report["fixes_per_s"].as_f64().unwrap() > 0.0 && report["accuracy"].is_null());
+    std::fs::write(place.path().join("before.json"), &output.stdout).unwrap();
+    let more = ["bench", "--queries", "12", "--threads", "2", "--accuracy", "20", "--compare", "before.json"];
+    let table = text(&place.homing(&more).stdout);
+    let row = |name: &str| table.lines().find(|l| l.starts_with(name)).unwrap_or_default().to_owned();
+    assert_eq!(row("threads").split_whitespace().collect::<Vec<_>>(), ["threads", "2", "1", "2.00"], "{table}");
+    assert!(
+        row("country %").split_whitespace().count() == 4 && row("total p90 ms").ends_with(char::is_numeric),
+        "{table}"
+    );
+    std::fs::write(place.path().join("before.json"), "{}").unwrap();
+    fails(&place.homing(&["bench", "--compare", "before.json"]), &["before.json is no report", "--json"]);
 
     let output = place.homing(&["check"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
@@ -301,7 +313,7 @@ fn bench_and_check() {
     assert!(text(&output.stdout).contains("FAIL link           cannot write no/x"), "{}", text(&output.stdout));
 
     let help = |args: &[&str]| text(&place.command(args).output().unwrap().stdout).replace('\n', " ");
-    assert!(help(&["bench", "--help"]).contains("one thread"));
+    assert!(help(&["bench", "--help"]).contains("single stream"));
     assert!(help(&["locate", "--help"]).contains("probability after refinement"));
     assert!(help(&["--help"]).contains("board/host.toml") && help(&["--help"]).contains("exit code 0"));
 }

@@ -46,11 +46,8 @@ fn systemd_hears_of_the_start_of_each_fix_and_of_the_end() {
 fn a_killed_run_leaves_whole_lines() {
     let place = Place::new();
     for round in 0..3 {
-        let mut run = place
-            .command(&["--forever", "--bundle", "bundle", "--out", "out"])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut run =
+            place.command(&["--forever", "--bundle", "bundle", "--out", "out"]).stdout(Stdio::null()).spawn().unwrap();
         let partial = place.path().join("out/fixes.jsonl.partial");
         let begun = Instant::now();
         while std::fs::read_to_string(&partial).map_or(0, |t| t.lines().count()) < 5 + round {

@@ -4,26 +4,29 @@ mod cameras;
 mod display;
 mod drive;
 mod gnss;
-mod link;
 mod settings;
 
 use std::{path::PathBuf, sync::Arc, sync::Mutex};
 
+pub use crate::line::{FileLink, PtyLink, try_link};
 pub use cameras::SimulatedCamera;
 pub use display::PngDisplay;
 pub use drive::{Drive, Vehicle};
 pub use gnss::{GnssStory, SimulatedGnss};
-pub use link::{FileLink, PtyLink, try_link};
 pub use settings::HostSettings;
 
-use crate::{Board, BoardError, CAMERA_BEARINGS_DEG, CAMERA_NAMES, Camera, Clock, Epoch, Frame, Link};
+use crate::{
+    Board, BoardError, CAMERA_BEARINGS_DEG, CAMERA_NAMES, Camera, Clock, Epoch, Frame,
+    line::{self, LineSettings},
+    panel::Panel,
+};
 
 /// Where the host board's output goes; each is left out when `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostOutput {
     /// PNG picture of the display, replaced on each update.
     pub display: Option<PathBuf>,
-    /// Pseudo-terminal (`pty`), device or file for the sentences.
+    /// Where sentences go, as [`line::open`] reads it.
     pub link: Option<String>,
 }
 
@@ -49,11 +52,7 @@ pub fn board(
         let camera = SimulatedCamera::new(CAMERA_NAMES[i], CAMERA_BEARINGS_DEG[i], camera_px, dead, vehicle.clone());
         Some(Box::new(camera) as Box<dyn Camera>)
     });
-    let link = match output.link.as_deref() {
-        None => None,
-        Some(link::PTY) => Some(Box::new(PtyLink::open()?) as Box<dyn Link>),
-        Some(path) => Some(Box::new(FileLink::open(path.as_ref())?) as Box<dyn Link>),
-    };
+    let link = output.link.as_deref().map(|link| line::open(link, &LineSettings::default())).transpose()?;
     let board = Board {
         name: "host (simulated drive)".to_owned(),
         clock: Box::new(SimulatedClock(vehicle.clone())),
@@ -61,6 +60,7 @@ pub fn board(
         gnss: Some(Box::new(SimulatedGnss::new(settings.gnss, fixes, settings.seed, vehicle.clone()))),
         display: output.display.clone().map(|path| Box::new(PngDisplay::new(path)) as Box<dyn crate::Display>),
         link,
+        panel: Panel::default(),
     };
     Ok((board, vehicle))
 }

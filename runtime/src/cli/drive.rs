@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -17,6 +17,7 @@ use homing_board::{
     Board,
     host::{self, HostOutput},
     planet::Planet,
+    vehicle,
 };
 use homing_models::{LatLon, figures::median};
 
@@ -24,11 +25,13 @@ use super::{PrintError, RunArgs, SIMULATED, load, print, service};
 use crate::{
     Model,
     capture::Panorama,
-    config::{BoardKind, Config},
+    config::Config,
     report::{DriveMap, Fix, OutDir, OutError, json},
     supervise::{DISPLAY_FILE, Files, MAP_FILE, Observer, Supervisor},
 };
 
+/// Fixes of a simulated drive where nobody says how many.
+const SIMULATED_FIXES: u64 = 60;
 /// Side of the pictures in the strip of the map.
 const PORTRAIT_PX: u32 = 256;
 
@@ -38,21 +41,35 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let dir = args.out.or(config.out.take()).unwrap_or_else(|| PathBuf::from("out"));
     let model = load(&config, args.bundle.bundle.as_deref())?;
     let out = OutDir::claim(&dir)?;
-    let output = HostOutput { display: Some(dir.join(DISPLAY_FILE)), link: args.link.or(config.link.take()) };
-    let (board, vehicle) = match config.board {
-        BoardKind::Host => host::board(&config.host, model.card.image_px, args.fixes, &output)?,
+    let link = args.link.or(config.link.take());
+    let limit = match (args.forever, config.board.carrier()) {
+        (true, _) => None,
+        (false, None) => Some(args.fixes.unwrap_or(SIMULATED_FIXES)),
+        (false, Some(_)) => args.fixes,
+    };
+    let (board, vehicle, pace) = match config.board.carrier() {
+        None => {
+            let output = HostOutput { display: Some(dir.join(DISPLAY_FILE)), link };
+            let fixes = limit.unwrap_or(SIMULATED_FIXES);
+            let (board, vehicle) = host::board(&config.host, model.card.image_px, fixes, &output)?;
+            (board, Some(vehicle), args.pace)
+        }
+        Some(carrier) => {
+            config.line_carries(link.as_deref())?;
+            let board = vehicle::board(carrier, &config.mounting(), link.as_deref())?;
+            (board, None, args.pace.or(Some(Duration::from_secs_f64(1.0 / config.rate_hz))))
+        }
     };
 
     let stop = stop_on_signal()?;
-    let mut watcher = Watcher::new((!args.forever).then_some(args.fixes), vehicle);
-    watcher.begin(&model, &board, config.host.seed, &dir)?;
+    let mut watcher = Watcher::new(limit, vehicle);
+    watcher.begin(&model, &board, &config, &dir)?;
     // Last of all, so that a start that fails leaves nothing behind.
     let mut files = Some(Files::create(&out)?);
     let card = model.card.clone();
     let mut supervisor = Supervisor::new(board, model, config.sentences);
-    let limit = (!args.forever).then_some(args.fixes);
     service::begun();
-    let outcome = supervisor.run(limit, args.pace, &mut files, &stop, &mut watcher);
+    let outcome = supervisor.run(limit, pace, &mut files, &stop, &mut watcher);
     service::ends();
     // Whatever ended the drive: what was written is complete and gets its name.
     let finished = files.take().map_or(Ok(()), Files::finish);
@@ -93,7 +110,8 @@ fn save_png(picture: &image::RgbImage, path: &Path) -> Result<(), OutError> {
 /// Prints fixes and gathers the summary and the map.
 struct Watcher {
     limit: Option<u64>,
-    vehicle: host::Shared,
+    /// The simulated one.
+    vehicle: Option<host::Shared>,
     map: DriveMap,
     single_km: Vec<f64>,
     country_hits: usize,
@@ -109,7 +127,7 @@ struct Watcher {
 const REMEMBERED: usize = 100_000;
 
 impl Watcher {
-    fn new(limit: Option<u64>, vehicle: host::Shared) -> Self {
+    fn new(limit: Option<u64>, vehicle: Option<host::Shared>) -> Self {
         Watcher {
             limit,
             vehicle,
@@ -128,14 +146,18 @@ impl Watcher {
     ///
     /// # Errors
     /// When standard output cannot be written from the start; that nobody reads it is no error.
-    fn begin(&mut self, model: &Model, board: &Board, seed: u64, dir: &Path) -> Result<(), PrintError> {
+    fn begin(&mut self, model: &Model, board: &Board, config: &Config, dir: &Path) -> Result<(), PrintError> {
         let mut text = format!("homing {}, model {} {}\n", env!("CARGO_PKG_VERSION"), model.card.name, model.card.id);
         if model.card.simulated_planet {
             let _ = writeln!(text, "{SIMULATED}");
         }
-        let _ = writeln!(text, "board {}, seed {seed}, writing to {}", board.name, dir.display());
+        let seed = self.vehicle.as_ref().map_or_else(String::new, |_| format!(", seed {}", config.host.seed));
+        let _ = writeln!(text, "board {}{seed}, writing to {}", board.name, dir.display());
         if let Some(link) = &board.link {
             let _ = writeln!(text, "sentences go to {}", link.name());
+        }
+        if config.sentences.pose_as_gps {
+            self.told("sentences.pose_as_gps is set: consumers will take estimates for positions of a receiver");
         }
         text += "\n   #  time (UTC)           latitude   longitude   radius 50/95 %    error  GPS            place\n";
         match print(&text) {
@@ -184,6 +206,7 @@ impl Watcher {
         if lost > 0 {
             rows.push(row("pictures that did not come", lost.to_string()));
         }
+        rows.extend(supervisor.summaries());
         rows
     }
 
@@ -216,13 +239,13 @@ impl Observer for Watcher {
                 self.country_hits += usize::from(same_country(tracked.position, truth));
             }
         }
-        if DriveMap::portrait_at(fix.number, self.limit.unwrap_or(60)) {
+        if DriveMap::portrait_at(fix.number, self.limit.unwrap_or(SIMULATED_FIXES)) {
             let place = place.map_or_else(String::new, |p| p.to_string());
             let off = fix.error_km().map_or_else(String::new, |km| format!(", {} off", kilometres(km)));
             let caption = format!("{}  guess: {place}{off}", &json::time(fix.time)[11..16]);
-            match host::portrait(&self.vehicle, PORTRAIT_PX) {
-                Ok(frames) => self.map.portrait(caption, frames.iter()),
-                Err(_) => self.map.portrait(caption, panorama.views()),
+            match self.vehicle.as_ref().map(|vehicle| host::portrait(vehicle, PORTRAIT_PX)) {
+                Some(Ok(frames)) => self.map.portrait(caption, frames.iter()),
+                Some(Err(_)) | None => self.map.portrait(caption, panorama.views()),
             }
         }
         let time = json::time(fix.time);

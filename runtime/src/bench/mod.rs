@@ -1,54 +1,78 @@
 //! Bench: one panorama at a time, from the cameras to the report, as a vehicle has them (MLPerf's single
 //! stream: batch of one, pre- and post-processing timed).
 
+mod machine;
+mod table;
+
 use std::{
-    fmt,
+    collections::BTreeMap,
     path::Path,
     sync::atomic::AtomicBool,
     time::{Duration, Instant},
 };
 
-use homing_board::host::{self, HostOutput, HostSettings};
+use homing_board::{
+    host::{self, HostOutput, HostSettings},
+    planet::Split,
+};
 use homing_kernels::Kernel;
-use homing_models::Bundle;
-use serde::Serialize;
+use homing_models::{Bundle, figures::Evaluation};
+use serde::{Deserialize, Serialize};
+
+pub use machine::{Machine, System};
+pub use table::side_by_side;
 
 use crate::{
     Model,
     capture::Panorama,
+    eval,
     report::{Fix, Latency, nmea::SentenceSettings},
     supervise::{Observer, Supervisor},
 };
 
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Bench {
+    /// Panoramas, the first one not among them.
+    pub queries: u64,
+    /// Threads that share a panorama.
+    pub threads: usize,
+    /// Sites of the random hold-out that the accuracy is measured on; `None` for no accuracy.
+    pub accuracy_sites: Option<u64>,
+}
+
 /// The report of a bench.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The board.
+    /// The board of the configuration.
     pub board: String,
-    /// The processor as the system names it.
-    pub processor: Option<String>,
-    /// The system's kernel.
-    pub os: Option<String>,
-    /// How the processor's clock is governed.
-    pub governor: Option<String>,
-    /// Memory of the machine.
-    pub ram_mb: Option<u64>,
-    /// Threads of the inference; this version has one.
+    /// The machine, as its system tells.
+    #[serde(flatten)]
+    pub machine: Machine,
+    /// Threads that share a panorama.
     pub threads: usize,
     /// The vector instructions that the operators use.
-    pub kernel: &'static str,
+    pub kernel: String,
     /// Panoramas measured, the first one not among them.
     pub queries: usize,
     /// Times of each stage and of all together.
-    pub stages: std::collections::BTreeMap<&'static str, StageTimes>,
+    pub stages: BTreeMap<String, StageTimes>,
+    /// Fixes a second, one after the other.
+    pub fixes_per_s: f64,
     /// The very first fix.
     pub first_ms: f64,
     /// Opening the bundle, loading the graphs and trying them.
     pub load_ms: f64,
     /// Largest memory of the process.
     pub peak_rss_mb: Option<f64>,
-    /// Temperature of the processor before and after.
+    /// Temperature of the hottest sensor before and after.
     pub temperature_c: [Option<f64>; 2],
+    /// Whether the processor was throttled meanwhile.
+    pub throttled: Option<bool>,
+    /// Energy of the board, or of the processor where only that is counted, for each fix.
+    pub energy_mj_per_fix: Option<f64>,
+    /// Accuracy on the random hold-out of the simulated planet, where it was asked for.
+    pub accuracy: Option<Evaluation>,
     /// Name of the model.
     pub name: String,
     /// The model's short hash.
@@ -56,7 +80,7 @@ pub struct Report {
 }
 
 /// Times of one stage in milliseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageTimes {
     /// Half of the panoramas took at most this long.
     pub p50_ms: f64,
@@ -83,25 +107,30 @@ impl Observer for Watcher {
     fn told(&mut self, _: &str) {}
 }
 
-/// Measures `queries` panoramas of a simulated drive.
+/// Measures panoramas of a simulated drive.
 ///
 /// # Errors
 /// When the bundle cannot be used or the board cannot be built.
-pub fn run(bundle: &Path, queries: u64) -> anyhow::Result<Report> {
-    let temperature_before = temperature_c();
+pub fn run(bundle: &Path, bench: Bench) -> anyhow::Result<Report> {
+    let Bench { queries, threads, accuracy_sites } = bench;
+    let system = System::default();
     let started = Instant::now();
-    let model = Model::load(Bundle::open(bundle)?)?;
+    let model = Model::load_for(Bundle::open(bundle)?, threads)?;
     let load_ms = ms(started.elapsed());
-    let card = model.card.clone();
+    let (card, threads) = (model.card.clone(), model.encoder.threads());
+    let for_accuracy = accuracy_sites.map(|sites| (sites, model.clone()));
     let (board, _) = host::board(&HostSettings::default(), card.image_px, queries, &HostOutput::default())?;
     let name = board.name.clone();
     let mut supervisor = Supervisor::new(board, model, SentenceSettings::default());
     let (mut watcher, never) = (Watcher::default(), AtomicBool::new(false));
     supervisor.run(Some(1), None, &mut None, &never, &mut watcher)?;
     let first_ms = watcher.latencies.pop().map_or(0.0, |l| ms(l.total()));
-    let before = cpu_time();
+    let (before, watch) = (cpu_time(), system.watch());
     supervisor.run(Some(1 + queries), None, &mut None, &never, &mut watcher)?;
+    let seen = watch.end();
     let cpu = before.zip(cpu_time()).map(|(a, b)| ms(b.saturating_sub(a)) / queries as f64);
+    // Before the accuracy, which takes memory of its own.
+    let peak_rss_mb = system.peak_rss_mb();
 
     let times = |stage: fn(&Latency) -> Duration, cpu_ms| {
         let mut all: Vec<f64> = watcher.latencies.iter().map(|l| ms(stage(l))).collect();
@@ -116,50 +145,26 @@ pub fn run(bundle: &Path, queries: u64) -> anyhow::Result<Report> {
         ("report", times(|l| l.report, None)),
         ("total", times(Latency::total, cpu)),
     ];
+    let whole: Duration = watcher.latencies.iter().map(Latency::total).sum();
+    let measure = |(sites, model)| eval::on_planet(&model, Split::Random, sites, 1, || ());
     Ok(Report {
         board: name,
-        processor: field("/proc/cpuinfo", "model name").or_else(|| field("/proc/cpuinfo", "Model")),
-        os: first_line("/proc/sys/kernel/osrelease"),
-        governor: first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        ram_mb: field("/proc/meminfo", "MemTotal").and_then(|t| kilobytes(&t)).map(|kb| (kb / 1024.0) as u64),
-        threads: 1,
-        kernel: Kernel::chosen()?.name(),
+        machine: system.machine(),
+        threads,
+        kernel: Kernel::chosen()?.name().to_owned(),
         queries: watcher.latencies.len(),
-        stages: stages.into(),
+        stages: stages.map(|(name, times)| (name.to_owned(), times)).into(),
+        fixes_per_s: watcher.latencies.len() as f64 / whole.as_secs_f64(),
         first_ms,
         load_ms,
-        peak_rss_mb: field("/proc/self/status", "VmHWM").and_then(|t| kilobytes(&t)).map(|kb| kb / 1024.0),
-        temperature_c: [temperature_before, temperature_c()],
+        peak_rss_mb,
+        temperature_c: seen.temperature_c,
+        throttled: seen.throttled,
+        energy_mj_per_fix: seen.joules.map(|j| 1000.0 * j / queries as f64),
+        accuracy: for_accuracy.map(measure).transpose()?,
         name: card.name.clone(),
         model: card.id.clone(),
     })
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unknown = |s: &Option<String>| s.clone().unwrap_or_else(|| "unknown".to_owned());
-        writeln!(
-            f,
-            "board {}, {}, {} thread, kernel {}",
-            self.board,
-            unknown(&self.processor),
-            self.threads,
-            self.kernel
-        )?;
-        writeln!(f, "model {} {}, {} panoramas one at a time", self.name, self.model, self.queries)?;
-        writeln!(f, "stage      p50 ms    p90 ms    p99 ms    max ms")?;
-        for (stage, t) in &self.stages {
-            writeln!(f, "{stage:8} {:8.2}  {:8.2}  {:8.2}  {:8.2}", t.p50_ms, t.p90_ms, t.p99_ms, t.max_ms)?;
-        }
-        write!(f, "first {:.0} ms, loading {:.0} ms", self.first_ms, self.load_ms)?;
-        if let Some(cpu) = self.stages.get("total").and_then(|t| t.cpu_ms) {
-            write!(f, ", processor time {cpu:.2} ms per panorama")?;
-        }
-        match self.peak_rss_mb {
-            Some(mb) => writeln!(f, ", memory {mb:.0} MB"),
-            None => writeln!(f),
-        }
-    }
 }
 
 fn ms(d: Duration) -> f64 {
@@ -170,22 +175,4 @@ fn ms(d: Duration) -> f64 {
 fn cpu_time() -> Option<Duration> {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Some(Duration::new(u64::try_from(t.tv_sec).ok()?, u32::try_from(t.tv_nsec).ok()?))
-}
-
-fn first_line(path: &str) -> Option<String> {
-    Some(std::fs::read_to_string(path).ok()?.lines().next()?.trim().to_owned())
-}
-
-fn field(path: &str, name: &str) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let line = text.lines().find(|l| l.split(':').next().is_some_and(|n| n.trim() == name))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-fn kilobytes(text: &str) -> Option<f64> {
-    text.split_whitespace().next()?.parse().ok()
-}
-
-fn temperature_c() -> Option<f64> {
-    first_line("/sys/class/thermal/thermal_zone0/temp")?.parse::<f64>().ok().map(|t| t / 1000.0)
 }

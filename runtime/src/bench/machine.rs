@@ -1,0 +1,286 @@
+//! What the system tells of the machine that a bench ran on. Whatever it does not tell is `None`: nothing is guessed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Pause between two looks at a sensor of power.
+const SENSOR_PAUSE: Duration = Duration::from_millis(100);
+/// Bits of the Raspberry Pi's firmware: now under-voltage, frequency capped, throttled, at the soft temperature limit.
+const PI_NOW: u32 = 0xf;
+
+/// The machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// What the board's device tree says, as "Raspberry Pi 5 Model B Rev 1.0".
+    pub hardware: Option<String>,
+    /// The processor as the system names it.
+    pub processor: Option<String>,
+    /// Processors that are on.
+    pub cores: Option<usize>,
+    /// The system's kernel.
+    pub os: Option<String>,
+    /// How the processor's clock is governed.
+    pub governor: Option<String>,
+    /// Memory of the machine.
+    pub ram_mb: Option<u64>,
+}
+
+/// The root of the system's own files; another one in tests.
+#[derive(Clone, Debug)]
+pub struct System(PathBuf);
+
+impl Default for System {
+    fn default() -> Self {
+        System("/".into())
+    }
+}
+
+impl System {
+    /// The machine.
+    pub fn machine(&self) -> Machine {
+        let device_tree = self.line("proc/device-tree/model").map(|m| m.trim_end_matches('\0').to_owned());
+        Machine {
+            hardware: device_tree,
+            processor: self.field("proc/cpuinfo", "model name").or_else(|| self.field("proc/cpuinfo", "Model")),
+            cores: std::thread::available_parallelism().ok().map(usize::from),
+            os: self.line("proc/sys/kernel/osrelease"),
+            governor: self.line("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            ram_mb: self.field("proc/meminfo", "MemTotal").and_then(|t| kilobytes(&t)).map(|kb| (kb / 1024.0) as u64),
+        }
+    }
+
+    /// Largest memory that this process had.
+    pub fn peak_rss_mb(&self) -> Option<f64> {
+        self.field("proc/self/status", "VmHWM").and_then(|t| kilobytes(&t)).map(|kb| kb / 1024.0)
+    }
+
+    /// The hottest of the system's sensors.
+    pub fn temperature_c(&self) -> Option<f64> {
+        let zones = self.entries("sys/class/thermal", "thermal_zone");
+        let degrees = zones.iter().filter_map(|zone| number(&zone.join("temp"))).map(|t| t / 1000.0);
+        degrees.reduce(f64::max)
+    }
+
+    /// How often the processor was throttled so far, or on a Raspberry Pi whether it is now.
+    fn throttlings(&self) -> Option<f64> {
+        let firmware = self.line("sys/devices/platform/soc/soc:firmware/get_throttled");
+        if let Some(bits) = firmware.and_then(|t| u32::from_str_radix(t.trim_start_matches("0x"), 16).ok()) {
+            return Some(f64::from(bits & PI_NOW));
+        }
+        let counts = self.entries("sys/devices/system/cpu", "cpu").into_iter().filter_map(|cpu| {
+            let count = |kind: &str| number(&cpu.join(format!("thermal_throttle/{kind}_throttle_count")));
+            Some(count("core")? + count("package").unwrap_or(0.0))
+        });
+        counts.reduce(|a, b| a + b)
+    }
+
+    /// Micro-joules so far, where the processor counts them (RAPL).
+    fn counted_uj(&self) -> Option<f64> {
+        let packages = self.entries("sys/class/powercap", "intel-rapl:");
+        let whole = packages.iter().filter(|p| p.to_string_lossy().matches(':').count() == 1);
+        whole.filter_map(|p| number(&p.join("energy_uj"))).reduce(|a, b| a + b)
+    }
+
+    /// Watts now, of the rail that feeds the board: an INA3221 or another sensor of hwmon.
+    fn watts(&self) -> Option<f64> {
+        let mut found = None;
+        for sensor in self.entries("sys/class/hwmon", "hwmon") {
+            if let Some(microwatts) = number(&sensor.join("power1_input")) {
+                return Some(microwatts * 1e-6);
+            }
+            for channel in 1..=3 {
+                let value = |kind: &str| number(&sensor.join(format!("{kind}{channel}_input")));
+                let (Some(millivolts), Some(milliamperes)) = (value("in"), value("curr")) else { continue };
+                let watts = millivolts * milliamperes * 1e-6;
+                // A Jetson's whole board; its other rails are parts of it.
+                let label = first_line(&sensor.join(format!("in{channel}_label"))).unwrap_or_default();
+                if label.starts_with("VDD_IN") {
+                    return Some(watts);
+                }
+                found.get_or_insert(watts);
+            }
+        }
+        found
+    }
+
+    /// Begins to watch energy, temperature and throttling.
+    pub fn watch(&self) -> Watch {
+        let (system, over) = (self.clone(), Arc::new(AtomicBool::new(false)));
+        let flag = over.clone();
+        // Only where there is no counter: a thread that wakes up ten times a second costs what it measures.
+        let sampled = self.counted_uj().is_none() && self.watts().is_some();
+        let sampler = sampled.then(|| std::thread::spawn(move || system.mean_watts(&flag)));
+        Watch {
+            system: self.clone(),
+            started: Instant::now(),
+            temperature_c: self.temperature_c(),
+            throttlings: self.throttlings(),
+            counted_uj: self.counted_uj(),
+            over,
+            sampler,
+        }
+    }
+
+    fn mean_watts(&self, over: &AtomicBool) -> Option<f64> {
+        let (mut sum, mut count) = (0.0, 0.0);
+        loop {
+            sum += self.watts()?;
+            count += 1.0;
+            if over.load(Ordering::Relaxed) {
+                return Some(sum / count);
+            }
+            std::thread::sleep(SENSOR_PAUSE);
+        }
+    }
+
+    fn line(&self, path: &str) -> Option<String> {
+        first_line(&self.0.join(path))
+    }
+
+    fn field(&self, path: &str, name: &str) -> Option<String> {
+        let text = fs::read_to_string(self.0.join(path)).ok()?;
+        let line = text.lines().find(|l| l.split(':').next().is_some_and(|n| n.trim() == name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    }
+
+    /// Entries of a directory whose names begin like this, in the order of their names.
+    fn entries(&self, folder: &str, prefix: &str) -> Vec<PathBuf> {
+        let named = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(prefix));
+        let all = fs::read_dir(self.0.join(folder)).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+        let mut entries: Vec<PathBuf> = all.filter(named).collect();
+        entries.sort();
+        entries
+    }
+}
+
+/// Sensors that are being watched.
+pub struct Watch {
+    system: System,
+    started: Instant,
+    temperature_c: Option<f64>,
+    throttlings: Option<f64>,
+    counted_uj: Option<f64>,
+    over: Arc<AtomicBool>,
+    sampler: Option<JoinHandle<Option<f64>>>,
+}
+
+/// What the sensors said.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Temperature before and after.
+    pub temperature_c: [Option<f64>; 2],
+    /// Whether the processor was throttled meanwhile.
+    pub throttled: Option<bool>,
+    /// Energy meanwhile.
+    pub joules: Option<f64>,
+}
+
+impl Watch {
+    /// Ends it.
+    pub fn end(self) -> Seen {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.over.store(true, Ordering::Relaxed);
+        let watts = self.sampler.and_then(|sampler| sampler.join().ok().flatten());
+        let counted = self.counted_uj.zip(self.system.counted_uj());
+        // A counter that began anew says nothing.
+        let counted = counted.and_then(|(before, after)| (after >= before).then(|| (after - before) * 1e-6));
+        let throttled = self.throttlings.zip(self.system.throttlings()).map(|(before, after)| match after {
+            // The Pi's bits say how it is now, a counter only grows.
+            after if after > before => true,
+            after => after > 0.0 && self.system.line("sys/devices/platform/soc/soc:firmware/get_throttled").is_some(),
+        });
+        Seen {
+            temperature_c: [self.temperature_c, self.system.temperature_c()],
+            throttled,
+            joules: counted.or(watts.map(|w| w * seconds)),
+        }
+    }
+}
+
+fn first_line(path: &Path) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.lines().next()?.trim().to_owned())
+}
+
+fn number(path: &Path) -> Option<f64> {
+    first_line(path)?.parse().ok()
+}
+
+fn kilobytes(text: &str) -> Option<f64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let system = System(dir.path().to_owned());
+        (dir, system)
+    }
+
+    #[test]
+    fn a_jetson_tells_its_model_its_hottest_zone_and_the_power_of_the_whole_board() {
+        let (_dir, system) = system(&[
+            ("proc/device-tree/model", "NVIDIA Jetson Orin Nano Developer Kit\0"),
+            ("proc/meminfo", "MemFree: 3 kB\nMemTotal:        7802024 kB\n"),
+            ("sys/class/thermal/thermal_zone0/temp", "48250\n"),
+            ("sys/class/thermal/thermal_zone1/temp", "51000\n"),
+            ("sys/class/thermal/cooling_device0/temp", "99000\n"),
+            ("sys/class/hwmon/hwmon1/in1_label", "VDD_CPU_GPU_CV\n"),
+            ("sys/class/hwmon/hwmon1/in1_input", "5000\n"),
+            ("sys/class/hwmon/hwmon1/curr1_input", "400\n"),
+            ("sys/class/hwmon/hwmon1/in2_label", "VDD_IN\n"),
+            ("sys/class/hwmon/hwmon1/in2_input", "5000\n"),
+            ("sys/class/hwmon/hwmon1/curr2_input", "1600\n"),
+        ]);
+        let machine = system.machine();
+        assert_eq!(machine.hardware.as_deref(), Some("NVIDIA Jetson Orin Nano Developer Kit"));
+        assert_eq!((machine.ram_mb, machine.governor), (Some(7619), None));
+        let watch = system.watch();
+        std::thread::sleep(Duration::from_millis(30));
+        let seconds = watch.started.elapsed().as_secs_f64();
+        let seen = watch.end();
+        assert_eq!(seen.temperature_c, [Some(51.0); 2]);
+        assert!((seen.joules.unwrap() / seconds - 8.0).abs() < 4.0, "8 W: {seen:?} in {seconds} s");
+        assert_eq!(seen.throttled, None, "this system does not tell");
+    }
+
+    #[test]
+    fn a_raspberry_tells_whether_it_is_throttled_and_a_pc_how_often_it_was() {
+        let (dir, pi) = system(&[("sys/devices/platform/soc/soc:firmware/get_throttled", "50000\n")]);
+        assert_eq!(pi.watch().end().throttled, Some(false), "it was, before this bench");
+        let watch = pi.watch();
+        fs::write(dir.path().join("sys/devices/platform/soc/soc:firmware/get_throttled"), "50005\n").unwrap();
+        assert_eq!(watch.end().throttled, Some(true));
+
+        let count = "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count";
+        let energy = "sys/class/powercap/intel-rapl:0/energy_uj";
+        let (dir, pc) =
+            system(&[(count, "3\n"), (energy, "1000000\n"), ("sys/class/powercap/intel-rapl:0:0/energy_uj", "5\n")]);
+        let watch = pc.watch();
+        fs::write(dir.path().join(energy), "3500000\n").unwrap();
+        let seen = watch.end();
+        assert_eq!((seen.throttled, seen.joules), (Some(false), Some(2.5)));
+        let watch = pc.watch();
+        fs::write(dir.path().join(count), "4\n").unwrap();
+        fs::write(dir.path().join(energy), "7\n").unwrap();
+        let seen = watch.end();
+        assert_eq!((seen.throttled, seen.joules), (Some(true), None), "the counter began anew");
+    }
+}
