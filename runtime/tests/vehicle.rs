@@ -88,7 +88,7 @@ fn recorded_cameras_a_receiver_and_a_line_make_a_vehicle() {
 #[test]
 fn check_names_each_part_of_a_vehicle() {
     let place = Place::new();
-    record(&place, 1);
+    record(&place, 2);
     let config = "board = \"jetson\"\nlink = \"/dev/no-such-adapter\"\n[cameras]\nrecorded = \"recording\"\n";
     std::fs::write(place.path().join("homing.toml"), config).unwrap();
     let output = place.homing(&["check", "--config", "homing.toml"]);

@@ -26,7 +26,8 @@ fn documented() -> Crates {
         crates.insert(bare(name), (bare(folder), on));
     }
     for name in all {
-        let others = crates.keys().filter(|k| **k != name).cloned().collect();
+        // What stands in for another's crate is nobody's to name.
+        let others = crates.keys().filter(|k| **k != name && k.starts_with("homing")).cloned().collect();
         crates.get_mut(&name).unwrap().1 = others;
     }
     crates

@@ -193,7 +193,7 @@ impl Watch {
         let watts = self.sampler.and_then(|sampler| sampler.join().ok().flatten());
         let counted = self.counted_uj.zip(self.system.counted_uj());
         // A counter that began anew says nothing.
-        let counted = counted.and_then(|(before, after)| (after >= before).then(|| (after - before) * 1e-6));
+        let counted = counted.and_then(|(before, after)| (after >= before).then_some((after - before) * 1e-6));
         let throttled = self.throttlings.zip(self.system.throttlings()).map(|(before, after)| match after {
             // The Pi's bits say how it is now, a counter only grows.
             after if after > before => true,

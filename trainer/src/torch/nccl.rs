@@ -27,7 +27,6 @@ struct Functions {
     set_device: Symbol<unsafe extern "C" fn(c_int) -> Status>,
     meeting: Symbol<unsafe extern "C" fn(*mut Meeting) -> Status>,
     join: Symbol<unsafe extern "C" fn(*mut Communicator, c_int, Meeting, c_int) -> Status>,
-    #[expect(clippy::type_complexity, reason = "as nccl.h has it")]
     all_reduce:
         Symbol<unsafe extern "C" fn(*const c_void, *mut c_void, usize, c_int, c_int, Communicator, Stream) -> Status>,
     leave: Symbol<unsafe extern "C" fn(Communicator) -> Status>,

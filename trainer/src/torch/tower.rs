@@ -58,7 +58,7 @@ impl Tower {
 
     /// The name under which the variables of the last block lie.
     pub fn last_block(&self) -> String {
-        format!("vision_model.encoder.layers.{}", self.blocks.len().saturating_sub(1))
+        format!("vision_model.encoder.layers.{}", self.blocks.depth().saturating_sub(1))
     }
 
     /// Takes over a stem's convolutions with their biases, `vision_model.embeddings.stem.*` as [`folded`] gives them:

@@ -114,7 +114,7 @@ impl Blocks {
     }
 
     /// Number of blocks.
-    pub fn len(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.blocks.len()
     }
 
