@@ -66,7 +66,7 @@ impl Drop for OutDir {
 /// Writes to `NAME.partial`; [`OutFile::finish`] gives it its name.
 ///
 /// A drive may have no end, and a vehicle's disk has one: a part that has grown to its bound is finished as
-/// `NAME.1.EXTENSION`, the ones before move up, and the oldest of [`KEPT_PARTS`] is dropped.
+/// `NAME.1.EXTENSION`, the ones before move up, and no more than [`OutFile::KEPT_PARTS`] of them are kept.
 pub struct OutFile {
     writer: BufWriter<File>,
     partial: PathBuf,
@@ -76,10 +76,10 @@ pub struct OutFile {
     finished: bool,
 }
 
-/// Finished parts of a file that are kept beside the one being written.
-pub const KEPT_PARTS: u32 = 3;
-
 impl OutFile {
+    /// Finished parts of a file that are kept beside the one being written.
+    pub const KEPT_PARTS: u32 = 3;
+
     /// Opens the partial file; a part of it has at most `bound` bytes and one record more.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl OutFile {
     }
 
     fn next_part(&mut self) -> io::Result<()> {
-        for older in (1..KEPT_PARTS).rev() {
+        for older in (1..Self::KEPT_PARTS).rev() {
             match fs::rename(self.part(older), self.part(older + 1)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => (),
@@ -181,7 +181,7 @@ mod tests {
             f.append(format!("{i:09}\n").as_bytes()).unwrap();
         }
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        assert_eq!(entries(dir.path()), 1 + KEPT_PARTS as usize);
+        assert_eq!(entries(dir.path()), 1 + OutFile::KEPT_PARTS as usize);
         assert_eq!(read("fixes.1.jsonl").lines().map(|l| l.parse().unwrap()).collect::<Vec<u32>>(), [96, 97, 98, 99]);
         assert_eq!(read("fixes.3.jsonl").lines().next(), Some("000000088"));
         f.append(b"the last\n").unwrap();
