@@ -7,7 +7,7 @@ use std::{
 };
 
 use homing_board::{
-    BoardError, Display, Frame, Gnss, GnssFix, Screen,
+    BoardError, Camera, Display, Frame, Gnss, GnssFix, Screen,
     host::{self, HostOutput},
     vehicle,
 };
@@ -84,7 +84,7 @@ pub fn run<E>(
             board.clock.next_epoch();
             for camera in board.cameras.iter_mut().flatten() {
                 let mut frame = Frame::default();
-                let grabbed = camera.grab(PATIENCE, &mut frame);
+                let grabbed = first_frame(camera.as_mut(), &mut frame);
                 let size = |()| format!("{}: {} x {} pixels", camera.name(), frame.width, frame.height);
                 tell("camera", grabbed.map(size).map_err(|e| e.to_string()))?;
             }
@@ -107,6 +107,19 @@ pub fn run<E>(
             .map(|()| out.display().to_string())
             .map_err(|e| format!("cannot write {}: {e}; name another directory with --out", out.display())),
     )
+}
+
+/// Waits a little for a camera that has just been opened, by itself: the frames of a panorama must lie close together,
+/// which those of cameras that begin one after the other do not.
+fn first_frame(camera: &mut dyn Camera, frame: &mut Frame) -> Result<(), BoardError> {
+    let begun = Instant::now();
+    loop {
+        let left = PATIENCE.saturating_sub(begun.elapsed());
+        match camera.grab(left, frame) {
+            Err(_) if !left.is_zero() => std::thread::sleep(PATIENCE / 20),
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Waits a little for a receiver that has just been opened.

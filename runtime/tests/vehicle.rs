@@ -95,6 +95,11 @@ fn check_names_each_part_of_a_vehicle() {
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert_eq!(said.lines().filter(|l| l.starts_with("ok   camera")).count(), 4, "{said}");
+    // A camera that is not there is waited for a little, and the words are its own.
+    let gone = "board = \"jetson\"\n[cameras]\nfront = \"/dev/v4l/no-such-camera\"\n";
+    std::fs::write(place.path().join("homing.toml"), gone).unwrap();
+    let missing = text(&place.homing(&["check", "--config", "homing.toml"]).stdout);
+    assert!(missing.contains("FAIL camera         front camera: ") && missing.contains("no-such-camera"), "{missing}");
     assert!(said.contains("FAIL link           /dev/no-such-adapter is not there; plug it in"), "{said}");
     // A speed that does not carry the sentences is found before the road.
     let fast = config.replace("link", "rate_hz = 10.0\nlink").replace("/dev/no-such-adapter", "/dev/null");
