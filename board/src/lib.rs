@@ -15,6 +15,7 @@ pub mod panel;
 #[cfg(feature = "raspberry")]
 pub mod raspberry;
 pub mod receiver;
+pub mod replay;
 mod screen;
 pub mod vehicle;
 

@@ -18,10 +18,12 @@ use homing_board::{
 use homing_models::MAX_VIEWS;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::report::nmea::SentenceSettings;
+use crate::{report::nmea::SentenceSettings, store};
 
 /// Where a bundle is looked for when none is named, in this order.
-pub const BUNDLES: [&str; 2] = ["models/shipped", "/usr/share/homing/bundle"];
+pub const BUNDLES: [&str; 3] = ["models/shipped", store::PLACE, PACKAGED];
+/// The bundle that the Debian package brings.
+pub const PACKAGED: &str = "/usr/share/homing/bundle";
 
 /// The boards that there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -54,7 +56,7 @@ impl BoardKind {
 pub struct Config {
     /// The board.
     pub board: BoardKind,
-    /// Directory of the model bundle.
+    /// Directory of the model bundle, or of a store of bundles.
     #[serde(deserialize_with = "not_empty")]
     pub bundle: Option<PathBuf>,
     /// Directory for NMEA, JSON lines and pictures.
@@ -165,8 +167,13 @@ impl Config {
         }
     }
 
-    /// The bundle's directory: the one named, else the first of [`BUNDLES`] that is there.
+    /// The bundle's directory: the one named, else the first of [`BUNDLES`] that is there; of a store the current one.
     pub fn bundle_dir(&self, named: Option<&Path>) -> PathBuf {
+        store::resolve(self.bundle_place(named))
+    }
+
+    /// The same, of a store itself.
+    pub fn bundle_place(&self, named: Option<&Path>) -> PathBuf {
         let there = || BUNDLES.iter().map(Path::new).find(|p| p.is_dir());
         named.or(self.bundle.as_deref()).or_else(there).unwrap_or(Path::new(BUNDLES[0])).to_owned()
     }

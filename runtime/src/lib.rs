@@ -3,7 +3,8 @@
 //! A panorama goes through the modules in this order, each knowing the one before only by the value it hands
 //! on: [`capture`] four frames with one time stamp, [`encode`] an embedding per view, [`locate`] cell
 //! probabilities and an estimate, [`track`] estimates over time, [`compare`] a verdict about GNSS, [`report`]
-//! NMEA, display, JSON lines. [`supervise`] owns the stages; [`config`] and [`cli`] stand at the door.
+//! NMEA, display, JSON lines. [`supervise`] owns the stages; [`config`] and [`cli`] stand at the door; [`store`] keeps a
+//! vehicle's models.
 #![forbid(unsafe_code)]
 
 pub mod bench;
@@ -18,6 +19,7 @@ mod graph;
 pub mod locate;
 pub mod pictures;
 pub mod report;
+pub mod store;
 pub mod supervise;
 #[cfg(test)]
 #[path = "../tests/support/tiny.rs"]

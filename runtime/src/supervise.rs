@@ -256,7 +256,7 @@ impl Supervisor {
 }
 
 /// Sleeps in short pieces, so that a stop is not kept waiting.
-fn sleep_unless(stop: &AtomicBool, pause: Duration) {
+pub(crate) fn sleep_unless(stop: &AtomicBool, pause: Duration) {
     let end = Instant::now() + pause;
     while !stop.load(Ordering::Relaxed) {
         let Some(left) = end.checked_duration_since(Instant::now()) else {

@@ -5,64 +5,45 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use anyhow::Context;
 use homing_board::{
     Board,
     host::{self, HostOutput},
     planet::Planet,
-    vehicle,
 };
 use homing_models::{LatLon, figures::median};
 
-use super::{PrintError, RunArgs, SIMULATED, load, print, service};
+use super::{
+    PrintError, RunArgs, SIMULATED,
+    mounted::{Mounted, SIMULATED_FIXES, configured, mount, stop_on_signal},
+    print, service,
+};
 use crate::{
     Model,
     capture::Panorama,
     config::Config,
     report::{DriveMap, Fix, OutDir, OutError, json},
+    store::{self, Store},
     supervise::{DISPLAY_FILE, Files, MAP_FILE, Observer, Supervisor},
 };
 
-/// Fixes of a simulated drive where nobody says how many.
-const SIMULATED_FIXES: u64 = 60;
 /// Side of the pictures in the strip of the map.
 const PORTRAIT_PX: u32 = 256;
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
-    config.host.seed = args.seed.unwrap_or(config.host.seed);
+    let mut config = configured(&args.ride)?;
     let dir = args.out.or(config.out.take()).unwrap_or_else(|| PathBuf::from("out"));
-    let model = load(&config, args.bundle.bundle.as_deref())?;
+    let place = config.bundle_place(args.ride.bundle.bundle.as_deref());
+    let (model, trial) = store::open(&place, config.threads, &mut |line| tell(line))?;
     let out = OutDir::claim(&dir)?;
-    let link = args.link.or(config.link.take());
-    let limit = match (args.forever, config.board.carrier()) {
-        (true, _) => None,
-        (false, None) => Some(args.fixes.unwrap_or(SIMULATED_FIXES)),
-        (false, Some(_)) => args.fixes,
-    };
-    let (board, vehicle, pace) = match config.board.carrier() {
-        None => {
-            let output = HostOutput { display: Some(dir.join(DISPLAY_FILE)), link };
-            let fixes = limit.unwrap_or(SIMULATED_FIXES);
-            let (board, vehicle) = host::board(&config.host, model.card.image_px, fixes, &output)?;
-            (board, Some(vehicle), args.pace)
-        }
-        Some(carrier) => {
-            config.line_carries(link.as_deref())?;
-            let board = vehicle::board(carrier, &config.mounting(), link.as_deref())?;
-            (board, None, args.pace.or(Some(Duration::from_secs_f64(1.0 / config.rate_hz))))
-        }
-    };
+    let output = HostOutput { display: Some(dir.join(DISPLAY_FILE)), link: args.link.or(config.link.take()) };
+    let mounted = mount(&config, &args.ride, args.replay, model.card.image_px, &output)?;
+    let Mounted { board, vehicle, limit, pace } = mounted;
 
     let stop = stop_on_signal()?;
-    let mut watcher = Watcher::new(limit, vehicle);
+    let mut watcher = Watcher::new(limit, vehicle, trial);
     watcher.begin(&model, &board, &config, &dir)?;
     // Last of all, so that a start that fails leaves nothing behind.
     let mut files = Some(Files::create(&out)?);
@@ -82,19 +63,6 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(watcher.code())
 }
 
-/// Ctrl-C and a service's stop end the drive after the fix in progress; a second one ends it at once.
-fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(stop)
-}
-
 fn save_png(picture: &image::RgbImage, path: &Path) -> Result<(), OutError> {
     let partial = path.with_extension("png.partial");
     let saved = picture.save_with_format(&partial, image::ImageFormat::Png).map_err(|e| match e {
@@ -112,6 +80,8 @@ struct Watcher {
     limit: Option<u64>,
     /// The simulated one.
     vehicle: Option<host::Shared>,
+    /// The store of the model, until it has come to an estimate.
+    trial: Option<Store>,
     map: DriveMap,
     single_km: Vec<f64>,
     country_hits: usize,
@@ -127,10 +97,11 @@ struct Watcher {
 const REMEMBERED: usize = 100_000;
 
 impl Watcher {
-    fn new(limit: Option<u64>, vehicle: Option<host::Shared>) -> Self {
+    fn new(limit: Option<u64>, vehicle: Option<host::Shared>, trial: Option<Store>) -> Self {
         Watcher {
             limit,
             vehicle,
+            trial,
             map: DriveMap::default(),
             single_km: Vec::new(),
             country_hits: 0,
@@ -227,6 +198,11 @@ impl Watcher {
 impl Observer for Watcher {
     fn fix(&mut self, fix: &Fix, panorama: &Panorama, model: &Model) {
         self.fixes += 1;
+        // A whole fix: either the model has come to an estimate, or it had nothing to look at, or it is not well.
+        if let Some(store) = self.trial.take_if(|_| fix.estimate.is_some() || self.fixes == 1 && fix.views == 0) {
+            let noted = if fix.estimate.is_some() { store.prove() } else { store.excuse() };
+            noted.unwrap_or_else(|e| tell(&e.to_string()));
+        }
         let place = fix.tracked.as_ref().map(|t| model.locator.place(&t.candidate));
         if self.totals_ms.len() < REMEMBERED {
             self.map.push(fix);
@@ -266,8 +242,12 @@ impl Observer for Watcher {
     }
 
     fn told(&mut self, line: &str) {
-        let _ = writeln!(io::stderr(), "homing: {line}");
+        tell(line);
     }
+}
+
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "homing: {line}");
 }
 
 fn same_country(a: LatLon, b: LatLon) -> bool {

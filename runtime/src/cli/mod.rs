@@ -2,8 +2,11 @@
 
 mod drive;
 mod evaluate;
+mod install;
 mod locate;
 mod model;
+mod mounted;
+mod record;
 mod service;
 
 use std::{
@@ -22,6 +25,7 @@ use crate::{
     bench::{self, Bench, Report},
     check,
     config::Config,
+    store,
 };
 
 /// Tells a vehicle that lost GPS where it is, from four cameras. Without a command: a simulated drive.
@@ -39,11 +43,17 @@ enum Command {
     /// Run the loop on the configured board; on the host board a simulated drive
     #[command(after_help = DRIVE_ENDS)]
     Run(RunArgs),
+    /// Keep what the cameras see and GNSS says, to be driven again with run --replay
+    #[command(after_help = RECORDING)]
+    Record(RecordArgs),
     /// Say where pictures were taken: one to four (front right back left), or a directory of them
     #[command(after_help = CELLS)]
     Locate(LocateArgs),
     /// Measure a model on the planet's hold-outs or on your own pictures
     Eval(EvalArgs),
+    /// Put a model on a vehicle, beside the one it has, to which a bad one gives way by itself
+    #[command(after_help = STORE)]
+    Install(InstallArgs),
     /// Say what a bundle holds, and which of its operators run fast on this processor
     #[command(after_help = KERNELS)]
     Model(ModelArgs),
@@ -56,6 +66,14 @@ enum Command {
 
 const DRIVE_ENDS: &str = "Ctrl-C ends a drive after the fix in progress, with complete files and exit code 0; a \
     second one ends it at once. A reader of standard output that goes away does not end it.";
+
+const RECORDING: &str = "The folder gets 000001-front.jpg, 000001-right.jpg and so on, and panoramas.jsonl with a line \
+    for each panorama: its time, and what GNSS said. One that is there already is gone on with. Ctrl-C ends it after the \
+    panorama in progress.";
+
+const STORE: &str = "The bundle is copied, its hashes are checked, and it is tried; then it is the current one of the \
+    store, from the next start of the program on. One that is damaged later, or that three starts bring to no estimate, \
+    gives way to the one before it, in the log. Older ones are removed.";
 
 const CELLS: &str = "cells: the answer's first, then by falling p, five at most. p (per cent in the text) is the \
     cell's probability after refinement; those of all cells considered add up to 1. The answer's may be smaller \
@@ -73,13 +91,39 @@ const KERNELS: &str = "The environment variable HOMING_KERNEL chooses other vect
 
 #[derive(Debug, Args)]
 struct BundleArg {
-    /// Directory of the model bundle [default: models/shipped, then /usr/share/homing/bundle]
+    /// Directory of the model bundle or of a store of them [default: models/shipped, then
+    /// /var/lib/homing/bundles, then /usr/share/homing/bundle]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct RunArgs {
+    #[command(flatten)]
+    ride: RideArgs,
+    /// Drive a recording of homing record again, with its cameras, its GNSS and its times, as fast as it goes
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["seed", "forever"])]
+    replay: Option<PathBuf>,
+    /// Directory for drive.nmea, fixes.jsonl, display.png and drive.png [default: out]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Also send the sentences to a new pseudo-terminal (pty), a device or a file
+    #[arg(long, value_name = "pty|PATH", value_parser = NonEmptyStringValueParser::new())]
+    link: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RecordArgs {
+    #[command(flatten)]
+    ride: RideArgs,
+    /// Where the recording goes
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+}
+
+/// Which vehicle, how long and how fast.
+#[derive(Debug, Args)]
+struct RideArgs {
     #[command(flatten)]
     bundle: BundleArg,
     /// Configuration file (TOML): board/host.toml, board/raspberry.toml and board/jetson.toml show every setting
@@ -94,12 +138,6 @@ struct RunArgs {
     /// Where on Earth the simulated drive starts, its weather and its noise
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// Directory for drive.nmea, fixes.jsonl, display.png and drive.png [default: out]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Also send the sentences to a new pseudo-terminal (pty), a device or a file
-    #[arg(long, value_name = "pty|PATH", value_parser = NonEmptyStringValueParser::new())]
-    link: Option<String>,
     /// Wait until this many seconds have passed between fixes
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pace: Option<Duration>,
@@ -148,6 +186,19 @@ enum Holdout {
     Random,
     /// Towns never seen in training
     Towns,
+}
+
+#[derive(Debug, Args)]
+struct InstallArgs {
+    /// Directory of the bundle
+    #[arg(value_name = "BUNDLE", required_unless_present = "back")]
+    source: Option<PathBuf>,
+    /// Return to the bundle before the current one
+    #[arg(long, conflicts_with = "source")]
+    back: bool,
+    /// Where the vehicle keeps its bundles; what the configuration calls bundle
+    #[arg(long, value_name = "DIR", default_value = store::PLACE)]
+    store: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -202,8 +253,10 @@ pub fn main() -> ExitCode {
     };
     let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => drive::run(args),
+        Command::Record(args) => record::run(args),
         Command::Locate(args) => locate::run(args),
         Command::Eval(args) => evaluate::run(args),
+        Command::Install(args) => install::run(args),
         Command::Model(args) => model::run(args),
         Command::Bench(args) => bench_command(args),
         Command::Check(args) => check_command(args),
@@ -290,13 +343,15 @@ mod tests {
         use clap::CommandFactory;
         Cli::command().debug_assert();
         assert!(Cli::try_parse_from(["homing"]).unwrap().command.is_none());
-        assert_eq!(Cli::try_parse_from(["homing", "--fixes", "3"]).unwrap().run.fixes, Some(3));
+        assert_eq!(Cli::try_parse_from(["homing", "--fixes", "3"]).unwrap().run.ride.fixes, Some(3));
         let five = ["homing", "locate", "a", "b", "c", "d", "e"];
         assert_eq!(Cli::try_parse_from(five).unwrap_err().exit_code(), 2);
         assert_eq!(Cli::try_parse_from(["homing", "eval"]).unwrap_err().exit_code(), 2);
         let refused = |args: &[&str]| assert_eq!(Cli::try_parse_from(args).unwrap_err().exit_code(), 2, "{args:?}");
         refused(&["homing", "run", "--pace", "-1"]);
         refused(&["homing", "run", "--link", ""]);
+        refused(&["homing", "run", "--replay", "drive", "--seed", "3"]);
+        refused(&["homing", "record"]);
         refused(&["homing", "bench", "--queries", "18446744073709551615"]);
         refused(&["homing", "eval", "--planet", "--sites", "99999999999999999"]);
     }

@@ -2,7 +2,8 @@
 //!
 //! The folder holds the frames as `000001-front.jpg`, `000001-right.jpg`, `000002-front.jpg` and so on: the number of
 //! the panorama, six digits or more, and the camera's name. `.jpeg` and `.png` are read too. A frame that is missing is
-//! a camera that gave none. `panoramas.jsonl` has a line for each panorama, which replay does not need:
+//! a camera that gave none. `panoramas.jsonl` has a line for each panorama. [`open`] gives the cameras alone and does
+//! not need it; [`Replay`] gives the drive again, with what GNSS said and when:
 //!
 //! ```text
 //! {"panorama":1,"time_s":1717171717.25,"lat":47.37,"lon":8.54,"accuracy_m":4.0}
@@ -10,7 +11,10 @@
 //!
 //! `time_s` are seconds since 1970; `lat` and `lon` are what GNSS said, in degrees, and are left out when it said
 //! nothing, as is `accuracy_m`, its own estimate of the horizontal error in metres.
+//!
+//! `sites.jsonl` has those with a position once more, as a [data set](homing_models::sites) to train and to measure with.
 
+mod replay;
 mod writer;
 
 use std::{
@@ -24,12 +28,16 @@ use std::{
 use homing_models::{LatLon, pictures};
 use serde::{Deserialize, Serialize};
 
+pub use self::replay::{RecordedGnss, Replay};
 pub use self::writer::Recorder;
 use super::lock;
 use crate::{BoardError, CAMERA_NAMES, Camera, Frame, GnssFix};
 
 /// The lines of the panoramas.
 const LINES: &str = "panoramas.jsonl";
+
+/// What the panoramas are as a data set.
+const SITES: &str = "sites.jsonl";
 
 /// One line of `panoramas.jsonl`.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,8 +63,19 @@ struct Line {
     accuracy_m: Option<f32>,
 }
 
+/// A line of `sites.jsonl`.
+#[derive(Serialize)]
+struct Site {
+    images: Vec<String>,
+    lat: f64,
+    lon: f64,
+}
+
 fn unreadable(path: &Path, cause: &dyn std::fmt::Display) -> BoardError {
-    BoardError::Setting(format!("cannot read the recording {}: {cause}; check recorded", path.display()))
+    BoardError::Setting(format!(
+        "cannot read the recording {}: {cause}; name a folder that homing record made",
+        path.display()
+    ))
 }
 
 /// The lines of a recording. One that a loss of power cut off at the end is left out.
@@ -120,28 +139,35 @@ pub fn open(folder: &Path) -> Result<[Option<RecordedCamera>; 4], BoardError> {
     if files.is_empty() {
         return Err(unreadable(folder, &"it holds no frame such as 000001-front.jpg"));
     }
-    let there: [bool; 4] = std::array::from_fn(|camera| files.values().any(|of| of[camera].is_some()));
-    let reel = Arc::new(Mutex::new(Reel { panoramas: files.into_iter().collect(), next: 0, last: None }));
-    Ok(std::array::from_fn(|index| {
-        there[index].then(|| RecordedCamera { index, folder: folder.to_owned(), reel: Arc::clone(&reel) })
-    }))
+    let panoramas: Vec<_> = files.into_iter().collect();
+    Ok(cameras(folder, &Arc::new(Mutex::new(Reel { panoramas, next: 0, last: None, driven: false }))))
 }
 
-/// The panoramas in their order. Cameras are asked in the order front, right, back, left, so that one asked out of
-/// this order takes all to the next panorama: frames of one moment stay together although a camera is left out.
+/// A camera for each that has a frame.
+fn cameras(folder: &Path, reel: &Arc<Mutex<Reel>>) -> [Option<RecordedCamera>; 4] {
+    std::array::from_fn(|index| {
+        let there = lock(reel).panoramas.iter().any(|(_, of)| of[index].is_some());
+        there.then(|| RecordedCamera { index, folder: folder.to_owned(), reel: Arc::clone(reel) })
+    })
+}
+
+/// The panoramas in their order. Where no clock [drives](Replay) them, cameras are asked in the order front, right,
+/// back, left, so that one asked out of this order takes all to the next panorama: frames of one moment stay together
+/// although a camera is left out.
 struct Reel {
     panoramas: Vec<(u32, [Option<PathBuf>; 4])>,
     next: usize,
     last: Option<usize>,
+    driven: bool,
 }
 
 impl Reel {
     fn take(&mut self, camera: usize) -> Option<&(u32, [Option<PathBuf>; 4])> {
-        if self.last.is_none_or(|last| camera <= last) {
+        if !self.driven && self.last.is_none_or(|last| camera <= last) {
             self.next += 1;
         }
         self.last = Some(camera);
-        self.panoramas.get(self.next - 1)
+        self.panoramas.get(self.next.checked_sub(1)?)
     }
 }
 
@@ -161,8 +187,8 @@ impl Camera for RecordedCamera {
         let folder = self.folder.display();
         let path = match lock(&self.reel).take(self.index) {
             None => Err(format!("the recording {folder} has ended; start again to see it once more")),
-            Some((number, files)) => {
-                files[self.index].clone().ok_or_else(|| format!("panorama {number} of {folder} has no frame of it"))
+            Some((_, files)) => {
+                files[self.index].clone().ok_or_else(|| format!("the recording {folder} has no frame of it"))
             }
         };
         let picture = path.and_then(|path| pictures::read(&path).map_err(|e| e.to_string()));
@@ -217,7 +243,7 @@ mod tests {
         assert!(near(grab(&mut front), 40) && near(grab(&mut left), 220));
         assert!(near(grab(&mut front), 130));
         let e = grab(&mut left).unwrap_err();
-        assert!(e.starts_with("left camera: panorama 2 of ") && e.ends_with("has no frame of it"), "{e}");
+        assert!(e.starts_with("left camera: the recording ") && e.ends_with("has no frame of it"), "{e}");
         assert!(near(grab(&mut front), 220) && near(grab(&mut left), 40));
         assert!(grab(&mut front).unwrap_err().contains("has ended"));
         assert!(grab(&mut front).unwrap_err().contains("has ended"));

@@ -8,8 +8,9 @@ use std::{
 };
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
+use serde::Serialize;
 
-use super::{LINES, Line, files};
+use super::{LINES, Line, SITES, Site, files};
 use crate::{BoardError, CAMERA_NAMES, Frame, GnssFix};
 
 /// Of the JPEG frames: no visible loss at a tenth of the bytes.
@@ -19,6 +20,7 @@ const QUALITY: u8 = 92;
 pub struct Recorder {
     folder: PathBuf,
     lines: File,
+    sites: File,
     next: u32,
 }
 
@@ -30,10 +32,10 @@ impl Recorder {
     pub fn open(folder: &Path) -> Result<Self, BoardError> {
         let failed = |path: &Path, source| BoardError::Write { path: path.to_owned(), source };
         fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
-        let path = folder.join(LINES);
-        let lines = lines(&path).map_err(|e| failed(&path, e))?;
+        let open = |name| lines(&folder.join(name)).map_err(|e| failed(&folder.join(name), e));
+        let (lines, sites) = (open(LINES)?, open(SITES)?);
         let last = files(folder)?.keys().next_back().copied().unwrap_or(0);
-        Ok(Recorder { folder: folder.to_owned(), lines, next: last + 1 })
+        Ok(Recorder { folder: folder.to_owned(), lines, sites, next: last + 1 })
     }
 
     /// Writes the frames of one panorama, front, right, back, left as far as they are there, and its line. Answers
@@ -48,10 +50,13 @@ impl Recorder {
         gnss: Option<GnssFix>,
     ) -> Result<u32, BoardError> {
         let number = self.next;
+        let mut images = Vec::new();
         for (frame, camera) in frames.into_iter().zip(CAMERA_NAMES) {
             let Some(frame) = frame else { continue };
-            let path = self.folder.join(format!("{number:06}-{camera}.jpg"));
+            let name = format!("{number:06}-{camera}.jpg");
+            let path = self.folder.join(&name);
             write(frame, &path).map_err(|source| BoardError::Write { path, source })?;
+            images.push(name);
         }
         self.next += 1;
         let line = Line {
@@ -61,12 +66,24 @@ impl Recorder {
             lon: gnss.map(|fix| fix.position.lon()),
             accuracy_m: gnss.and_then(|fix| fix.accuracy_m),
         };
-        let text = serde_json::to_string(&line).map_err(io::Error::from).map(|text| text + "\n");
-        // In one piece, so that a line is there or not.
-        text.and_then(|text| self.lines.write_all(text.as_bytes()))
-            .map_err(|source| BoardError::Write { path: self.folder.join(LINES), source })?;
+        append(&mut self.lines, &line).map_err(|source| self.refused(LINES, source))?;
+        if let Some(fix) = gnss
+            && !images.is_empty()
+        {
+            let site = Site { images, lat: fix.position.lat(), lon: fix.position.lon() };
+            append(&mut self.sites, &site).map_err(|source| self.refused(SITES, source))?;
+        }
         Ok(number)
     }
+
+    fn refused(&self, name: &str, source: io::Error) -> BoardError {
+        BoardError::Write { path: self.folder.join(name), source }
+    }
+}
+
+/// Appends a line in one piece, so that it is there or not.
+fn append(file: &mut File, line: &impl Serialize) -> io::Result<()> {
+    file.write_all((serde_json::to_string(line)? + "\n").as_bytes())
 }
 
 /// The file of lines, open for more; a line that a loss of power cut off is taken away.
