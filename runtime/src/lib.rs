@@ -15,6 +15,7 @@ pub mod compare;
 pub mod config;
 pub mod encode;
 pub mod eval;
+pub mod event;
 mod graph;
 pub mod locate;
 pub mod pictures;

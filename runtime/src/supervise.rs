@@ -16,6 +16,7 @@ use crate::{
     capture::{Capture, Panorama},
     compare::{Compare, Verdict},
     encode::Embeddings,
+    event::{Event, Part},
     report::{Fix, Latency, OutDir, OutError, OutFile, draw_screen, json, nmea, nmea::SentenceSettings},
     track::Track,
 };
@@ -73,8 +74,25 @@ pub trait Observer {
     /// A fix is complete. That nobody reads what is said of it is no reason for a vehicle to stop.
     fn fix(&mut self, fix: &Fix, panorama: &Panorama, model: &Model);
 
-    /// Something happened that a person should know, in one line.
-    fn told(&mut self, line: &str);
+    /// Something happened that a person should know.
+    fn told(&mut self, event: Event<'_>);
+}
+
+/// Tells an observer of the events of one fix.
+struct Log<'o> {
+    observer: &'o mut dyn Observer,
+    fix: u64,
+}
+
+impl Log<'_> {
+    fn tell(&mut self, part: Part, line: &str) {
+        self.observer.told(Event { part, fix: self.fix, line, change: None });
+    }
+
+    /// Tells of a failure, and of nothing when there is none.
+    fn failed<E: std::fmt::Display>(&mut self, part: Part, outcome: Result<(), E>) {
+        outcome.unwrap_or_else(|e| self.tell(part, &e.to_string()));
+    }
 }
 
 /// The stages of a vehicle.
@@ -139,7 +157,7 @@ impl Supervisor {
                 sleep_unless(stop, pause);
             }
         }
-        self.show(observer);
+        self.show(&mut Log { observer, fix: self.fixes });
         outcome
     }
 
@@ -160,34 +178,33 @@ impl Supervisor {
         self.fixes += 1;
         let mut latency = Latency::default();
         let mut stage = Stage::begin();
+        let log = &mut Log { observer, fix: self.fixes };
 
-        self.capture.take(epoch, &mut self.panorama, |line| observer.told(line));
-        latency.capture = stage.end("capture", observer);
+        self.capture.take(epoch, &mut self.panorama, |line| log.tell(Part::Camera, line));
+        latency.capture = stage.end("capture", log);
 
         if let Err(e) = self.model.encoder.encode(&self.panorama, &mut self.embeddings) {
-            observer.told(&e.to_string());
+            log.tell(Part::Model, &e.to_string());
             self.embeddings = Embeddings::default();
         }
-        latency.encode = stage.end("encode", observer);
+        latency.encode = stage.end("encode", log);
 
         let estimate = self.model.locator.locate(&self.embeddings).unwrap_or_else(|e| {
-            observer.told(&e.to_string());
+            log.tell(Part::Model, &e.to_string());
             None
         });
-        let gnss = match self.gnss.as_mut().map(|g| g.latest()) {
-            Some(Ok(fix)) => fix,
-            Some(Err(e)) => {
-                observer.told(&e.to_string());
-                None
-            }
-            None => None,
-        };
+        let latest = self.gnss.as_mut().map_or(Ok(None), |gnss| gnss.latest());
+        let gnss = latest.unwrap_or_else(|e| {
+            log.tell(Part::Receiver, &e.to_string());
+            None
+        });
         let tracked = estimate.as_ref().map(|e| self.track.push(epoch.time, e));
         let comparison = self.compare.push(gnss.as_ref(), tracked.as_ref());
-        if let Some(change) = comparison.change {
-            observer.told(&change.to_string());
+        if let Some(change) = &comparison.change {
+            let line = &change.to_string();
+            log.observer.told(Event { part: Part::Verdict, fix: self.fixes, line, change: Some(change) });
         }
-        latency.locate = stage.end("locate", observer);
+        latency.locate = stage.end("locate", log);
 
         let mut fix = Fix {
             number: self.fixes,
@@ -201,24 +218,22 @@ impl Supervisor {
             latency,
         };
         let sentences = nmea::burst(&fix, &self.model.card.id, self.sentences);
-        if let Some(link) = &mut self.link
-            && let Err(e) = link.send(sentences.as_bytes())
-        {
-            observer.told(&e.to_string());
+        if let Some(link) = &mut self.link {
+            log.failed(Part::Line, link.send(sentences.as_bytes()));
         }
         while let Some(line) = self.link.as_mut().and_then(|l| l.news()) {
-            observer.told(&line);
+            log.tell(Part::Line, &line);
         }
         while let Some(line) = self.gnss.as_mut().and_then(|g| g.news()) {
-            observer.told(&line);
+            log.tell(Part::Receiver, &line);
         }
-        self.tell_panel(&fix, observer);
+        self.tell_panel(&fix, log);
         let place = fix.tracked.as_ref().map(|t| self.model.locator.place(&t.candidate));
         draw_screen(&mut self.screen, &fix, place, self.model.card.simulated_planet);
         if self.shown.is_none_or(|t| t.elapsed() >= DISPLAY_PAUSE) {
-            self.show(observer);
+            self.show(log);
         }
-        fix.latency.report = stage.end("report", observer);
+        fix.latency.report = stage.end("report", log);
         if let Some(files) = files {
             files.append(&sentences, &(json::line(&fix, &self.model.locator, &self.model.card.id) + "\n"))?;
         }
@@ -227,7 +242,7 @@ impl Supervisor {
     }
 
     /// Lights the lamp as the verdict is, and hears whether somebody marks this fix with the button.
-    fn tell_panel(&mut self, fix: &Fix, observer: &mut dyn Observer) {
+    fn tell_panel(&mut self, fix: &Fix, log: &mut Log<'_>) {
         if let Some(lamp) = &mut self.panel.lamp {
             let signal = match (&fix.tracked, fix.comparison.verdict) {
                 (None, _) | (_, Verdict::VisionUnsure) => Signal::NoEstimate,
@@ -235,22 +250,19 @@ impl Supervisor {
                 (_, Verdict::Disagree) => Signal::Disagree,
                 (_, Verdict::GpsAbsent) => Signal::Absent,
             };
-            lamp.say(signal).unwrap_or_else(|e| observer.told(&e.to_string()));
+            log.failed(Part::Panel, lamp.say(signal));
         }
         match self.panel.button.as_mut().map(|button| button.pressed()) {
-            Some(Ok(true)) => observer.told(&format!("marked by the button: fix {}", fix.number)),
-            Some(Err(e)) => observer.told(&e.to_string()),
+            Some(Ok(true)) => log.tell(Part::Panel, &format!("marked by the button: fix {}", fix.number)),
+            Some(Err(e)) => log.tell(Part::Panel, &e.to_string()),
             Some(Ok(false)) | None => (),
         }
     }
 
-    fn show(&mut self, observer: &mut dyn Observer) {
+    fn show(&mut self, log: &mut Log<'_>) {
         self.shown = Some(Instant::now());
-        if let Some(display) = &mut self.display
-            && self.fixes > 0
-            && let Err(e) = display.show(&self.screen)
-        {
-            observer.told(&e.to_string());
+        if let Some(display) = self.display.as_mut().filter(|_| self.fixes > 0) {
+            log.failed(Part::Display, display.show(&self.screen));
         }
     }
 }
@@ -273,14 +285,11 @@ impl Stage {
         Stage(Instant::now())
     }
 
-    fn end(&mut self, name: &str, observer: &mut dyn Observer) -> Duration {
+    fn end(&mut self, name: &str, log: &mut Log<'_>) -> Duration {
         let took = self.0.elapsed();
         if took > STAGE_DEADLINE {
-            observer.told(&format!(
-                "{name} took {:.1} s, its deadline is {:.0} s",
-                took.as_secs_f64(),
-                STAGE_DEADLINE.as_secs_f64()
-            ));
+            let (took, deadline) = (took.as_secs_f64(), STAGE_DEADLINE.as_secs_f64());
+            log.tell(Part::Pace, &format!("{name} took {took:.1} s, its deadline is {deadline:.0} s"));
         }
         self.0 = Instant::now();
         took

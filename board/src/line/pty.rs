@@ -23,6 +23,9 @@ pub struct PtyLink {
     rest: Vec<u8>,
     /// Bursts that a full line did not take.
     dropped: u64,
+    /// Of them, those in a row at this moment.
+    stalled: u64,
+    news: Option<String>,
     // Held open, so that a consumer may come and go without the line reporting a hang-up.
     _other: OwnedFd,
 }
@@ -45,7 +48,15 @@ impl PtyLink {
         tcsetattr(&other, OptionalActions::Now, &line).map_err(failed)?;
         let flags = rustix::fs::fcntl_getfl(&own).map_err(failed)?;
         rustix::fs::fcntl_setfl(&own, flags | OFlags::NONBLOCK).map_err(failed)?;
-        Ok(PtyLink { file: File::from(own), other_end, rest: Vec::new(), dropped: 0, _other: other })
+        Ok(PtyLink {
+            file: File::from(own),
+            other_end,
+            rest: Vec::new(),
+            dropped: 0,
+            stalled: 0,
+            news: None,
+            _other: other,
+        })
     }
 
     /// The device that a consumer opens.
@@ -72,18 +83,27 @@ impl Link for PtyLink {
     fn send(&mut self, bytes: &[u8]) -> Result<(), BoardError> {
         // A burst of which the line took a part is ended before another begins.
         let rest = std::mem::take(&mut self.rest);
-        let taken = if rest.is_empty() { 0 } else { self.write(&rest)? };
-        if taken < rest.len() {
-            self.rest = rest[taken..].to_vec();
-            self.dropped += 1;
-            return Ok(());
+        let ended = if rest.is_empty() { 0 } else { self.write(&rest)? };
+        let taken = if ended < rest.len() { 0 } else { self.write(bytes)? };
+        self.rest = match (ended < rest.len(), taken) {
+            (true, _) => rest[ended..].to_vec(),
+            (false, 0) => Vec::new(),
+            (false, taken) => bytes[taken..].to_vec(),
+        };
+        match (taken, self.stalled) {
+            (0, 0) => self.news = Some(format!("{}: nobody reads, sentences are dropped", self.name())),
+            (1.., 1..) => {
+                self.news = Some(format!("{}: read again, {} bursts were dropped", self.name(), self.stalled))
+            }
+            _ => {}
         }
-        let taken = self.write(bytes)?;
-        match taken {
-            0 => self.dropped += 1,
-            n => self.rest = bytes[n..].to_vec(),
-        }
+        self.stalled = if taken == 0 { self.stalled + 1 } else { 0 };
+        self.dropped += u64::from(taken == 0);
         Ok(())
+    }
+
+    fn news(&mut self) -> Option<String> {
+        self.news.take()
     }
 
     fn summary(&self) -> Option<String> {
@@ -118,6 +138,7 @@ mod tests {
             link.send(&burst(number)).unwrap();
         }
         assert!(link.dropped > 0 && link.summary().unwrap().contains("nobody read"));
+        assert!(link.news().unwrap().contains("nobody reads") && link.news().is_none(), "once");
         let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
         let mut reader = File::from(rustix::fs::open(link.other_end(), flags, Mode::empty()).unwrap());
         let mut got = Vec::new();
@@ -126,6 +147,7 @@ mod tests {
         let _ = reader.read_to_end(&mut got);
         let numbers = whole_bursts(&got);
         assert_eq!(numbers.last(), Some(&1000));
+        assert!(link.news().unwrap().contains("read again, "));
         assert!(numbers.len() < 1000);
     }
 }

@@ -33,7 +33,8 @@ pub struct ReceiverCounters {
     pub bytes: u64,
     /// Sentences with a right checksum; of gpsd, reports.
     pub sentences: u64,
-    /// Sentences with a wrong checksum, half ones, and noise between them; of gpsd, lines that are no JSON.
+    /// Sentences with a wrong checksum and half ones; of gpsd, lines that are no JSON. Noise between sentences is not
+    /// counted.
     pub garbled: u64,
     /// Sentences that are whole and say nothing that can be understood.
     pub unreadable: u64,

@@ -26,6 +26,7 @@ use crate::{
     Model,
     capture::Panorama,
     eval,
+    event::Event,
     report::{Fix, Latency, nmea::SentenceSettings},
     supervise::{Observer, Supervisor},
 };
@@ -104,7 +105,7 @@ impl Observer for Watcher {
         self.latencies.push(fix.latency);
     }
 
-    fn told(&mut self, _: &str) {}
+    fn told(&mut self, _: Event<'_>) {}
 }
 
 /// Measures panoramas of a simulated drive.

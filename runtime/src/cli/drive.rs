@@ -17,6 +17,7 @@ use homing_models::{LatLon, figures::median};
 
 use super::{
     PrintError, RunArgs, SIMULATED,
+    journal::Journal,
     mounted::{Mounted, SIMULATED_FIXES, configured, mount, stop_on_signal},
     print, service,
 };
@@ -24,6 +25,7 @@ use crate::{
     Model,
     capture::Panorama,
     config::Config,
+    event::Event,
     report::{DriveMap, Fix, OutDir, OutError, json},
     store::{self, Store},
     supervise::{DISPLAY_FILE, Files, MAP_FILE, Observer, Supervisor},
@@ -82,6 +84,8 @@ struct Watcher {
     vehicle: Option<host::Shared>,
     /// The store of the model, until it has come to an estimate.
     trial: Option<Store>,
+    /// The system's log, when standard error goes there.
+    journal: Option<Journal>,
     map: DriveMap,
     single_km: Vec<f64>,
     country_hits: usize,
@@ -102,6 +106,7 @@ impl Watcher {
             limit,
             vehicle,
             trial,
+            journal: Journal::of_standard_error(),
             map: DriveMap::default(),
             single_km: Vec::new(),
             country_hits: 0,
@@ -128,7 +133,7 @@ impl Watcher {
             let _ = writeln!(text, "sentences go to {}", link.name());
         }
         if config.sentences.pose_as_gps {
-            self.told("sentences.pose_as_gps is set: consumers will take estimates for positions of a receiver");
+            tell("sentences.pose_as_gps is set: consumers will take estimates for positions of a receiver");
         }
         text += "\n   #  time (UTC)           latitude   longitude   radius 50/95 %    error  GPS            place\n";
         match print(&text) {
@@ -241,8 +246,10 @@ impl Observer for Watcher {
         self.print(&text);
     }
 
-    fn told(&mut self, line: &str) {
-        tell(line);
+    fn told(&mut self, event: Event<'_>) {
+        if !self.journal.as_mut().is_some_and(|journal| journal.takes(&event)) {
+            tell(event.line);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod drive;
 mod evaluate;
 mod install;
+mod journal;
 mod locate;
 mod model;
 mod mounted;
