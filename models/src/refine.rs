@@ -129,8 +129,10 @@ pub fn refine(
         candidates.iter_mut().for_each(|c| c.weight /= total);
     }
     let best_cell = candidates[0];
-    // Stable: equal weights keep the order of the probabilities.
-    candidates.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    // Equal weights keep the order of the probabilities. A stable sort would need memory.
+    candidates.sort_unstable_by(|a, b| {
+        b.weight.total_cmp(&a.weight).then(b.probability.total_cmp(&a.probability)).then(a.cell.cmp(&b.cell))
+    });
     if let Some(limit) = params.limit_km
         && candidates[0].position.distance_km(first_centroid) > f64::from(limit)
         && let Some(at) = candidates.iter().position(|c| c.cell == best_cell.cell)

@@ -72,8 +72,8 @@ struct Slot {
     count: CameraCount,
     pause: u32,
     next_pause: u32,
-    /// What was told of it last, since its last picture.
-    told: Option<String>,
+    /// It gave no picture when it was asked last.
+    failing: bool,
 }
 
 /// The cameras, each with its own fate.
@@ -85,11 +85,11 @@ impl Capture {
     /// Takes over the cameras of a board.
     pub fn new(cameras: [Option<Box<dyn Camera>>; MAX_VIEWS]) -> Self {
         let slot =
-            |camera| Slot { camera, count: CameraCount::default(), pause: 0, next_pause: FIRST_PAUSE, told: None };
+            |camera| Slot { camera, count: CameraCount::default(), pause: 0, next_pause: FIRST_PAUSE, failing: false };
         Capture { slots: cameras.map(slot) }
     }
 
-    /// Takes one panorama. `told` hears of each camera that begins to fail, and again when its reason changes.
+    /// Takes one panorama. `told` hears of each camera that begins to fail, and of what cameras have to say.
     pub fn take(&mut self, epoch: Epoch, panorama: &mut Panorama, mut told: impl FnMut(&str)) {
         (panorama.time, panorama.truth) = (epoch.time, epoch.truth);
         let begun = Instant::now();
@@ -115,7 +115,7 @@ impl Capture {
             let Some(why) = why else {
                 panorama.alive[i] = true;
                 slot.count.pictures += 1;
-                (slot.next_pause, slot.told) = (FIRST_PAUSE, None);
+                (slot.next_pause, slot.failing) = (FIRST_PAUSE, false);
                 continue;
             };
             slot.count.failures += 1;
@@ -124,10 +124,10 @@ impl Capture {
                 slot.next_pause = (2 * slot.next_pause).min(LONGEST_PAUSE);
             }
             // A camera that looks after itself has its own words for what happened, once.
-            if !spoke && slot.told.as_ref() != Some(&why) {
+            if !spoke && !slot.failing {
                 told(&why);
             }
-            slot.told = Some(why);
+            slot.failing = true;
         }
     }
 

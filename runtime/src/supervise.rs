@@ -54,9 +54,9 @@ impl Files {
         Ok(Files { nmea: open(NMEA_FILE)?, fixes: open(FIXES_FILE)? })
     }
 
-    fn append(&mut self, sentences: &str, line: &str) -> Result<(), OutError> {
+    fn append(&mut self, sentences: &str, line: &[u8]) -> Result<(), OutError> {
         self.nmea.append(sentences.as_bytes())?;
-        self.fixes.append(line.as_bytes())
+        self.fixes.append(line)
     }
 
     /// Gives the files their final names.
@@ -109,6 +109,7 @@ pub struct Supervisor {
     compare: Compare,
     panorama: Panorama,
     embeddings: Embeddings,
+    line: Vec<u8>,
     screen: Screen,
     shown: Option<Instant>,
     fixes: u64,
@@ -131,6 +132,7 @@ impl Supervisor {
             compare: Compare::new(),
             panorama: Panorama::default(),
             embeddings: Embeddings::default(),
+            line: Vec::new(),
             screen: Screen::new(),
             shown: None,
             fixes: 0,
@@ -235,7 +237,8 @@ impl Supervisor {
         }
         fix.latency.report = stage.end("report", log);
         if let Some(files) = files {
-            files.append(&sentences, &(json::line(&fix, &self.model.locator, &self.model.card.id) + "\n"))?;
+            json::line(&mut self.line, &fix, &self.model.locator, &self.model.card.id);
+            files.append(&sentences, &self.line)?;
         }
         observer.fix(&fix, &self.panorama, &self.model);
         Ok(())

@@ -56,7 +56,9 @@ pub(super) fn run(args: LocateArgs) -> anyhow::Result<ExitCode> {
             if model.card.simulated_planet {
                 let _ = writeln!(io::stderr(), "homing: {SIMULATED}");
             }
-            print(&(json::line(&fix, &model.locator, &model.card.id) + "\n"))?;
+            let mut line = Vec::new();
+            json::line(&mut line, &fix, &model.locator, &model.card.id);
+            print(&String::from_utf8_lossy(&line))?;
         }
         false => {
             let mut said = String::new();

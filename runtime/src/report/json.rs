@@ -4,7 +4,9 @@
 //! cell's probability after refinement; over all cells considered it adds up to 1. `lat` and `lon` of a cell are
 //! its centroid.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Datelike, Timelike, Utc};
 use homing_models::Radius;
 use serde::Serialize;
 
@@ -21,13 +23,13 @@ const COORDINATE_DIGITS: i32 = 6;
 
 #[derive(Serialize)]
 struct FixLine<'a> {
-    time: String,
+    time: Time,
     lat: Option<f64>,
     lon: Option<f64>,
     radius_km: Option<Radius>,
     country: Option<&'a str>,
     place: Option<&'a str>,
-    cells: Vec<CellLine>,
+    cells: heapless::Vec<CellLine, CELLS>,
     prototype: Option<u32>,
     views: usize,
     gnss: GnssLine,
@@ -60,8 +62,9 @@ struct LatencyLine {
     total: f64,
 }
 
-/// A fix as one line of JSON, without the line end. `report` in `latency_ms` is the time up to this line.
-pub fn line(fix: &Fix, locator: &Locator, model_id: &str) -> String {
+/// Writes a fix as one line of JSON with its end in place of what `out` held; its room is used again. `report` in
+/// `latency_ms` is the time up to this line.
+pub fn line(out: &mut Vec<u8>, fix: &Fix, locator: &Locator, model_id: &str) {
     let tracked = fix.tracked.as_ref();
     let place = tracked.map(|t| locator.place(&t.candidate)).filter(|p| !p.country.is_empty());
     let line = FixLine {
@@ -83,11 +86,13 @@ pub fn line(fix: &Fix, locator: &Locator, model_id: &str) -> String {
         latency_ms: latency(&fix.latency),
         model: model_id,
     };
-    // Strings, numbers and lists of them always have a JSON form.
-    serde_json::to_string(&line).unwrap_or_default()
+    out.clear();
+    // Strings, numbers and lists of them always have a JSON form, and memory takes all of it.
+    let _ = serde_json::to_writer(&mut *out, &line);
+    out.push(b'\n');
 }
 
-fn cells(estimate: &Estimate, locator: &Locator) -> Vec<CellLine> {
+fn cells(estimate: &Estimate, locator: &Locator) -> heapless::Vec<CellLine, CELLS> {
     let line = |c: &homing_models::Candidate| {
         let centroid = locator.geocells().cell(c.cell).centroid;
         CellLine { id: c.cell.0, p: c.weight, lat: coordinate(centroid.lat()), lon: coordinate(centroid.lon()) }
@@ -106,9 +111,17 @@ fn latency(l: &Latency) -> LatencyLine {
     }
 }
 
+/// A time in letters.
+pub type Time = heapless::String<32>;
+
 /// RFC 3339 in UTC with milliseconds.
-pub fn time(t: std::time::SystemTime) -> String {
-    DateTime::<Utc>::from(t).to_rfc3339_opts(SecondsFormat::Millis, true)
+pub fn time(t: std::time::SystemTime) -> Time {
+    let (t, mut letters) = (DateTime::<Utc>::from(t), Time::new());
+    let (year, month, day, hour, minute, second) = (t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second());
+    let milliseconds = t.timestamp_subsec_millis();
+    // There is room for any year that a clock can say.
+    let _ = write!(letters, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z");
+    letters
 }
 
 fn coordinate(degrees: f64) -> f64 {

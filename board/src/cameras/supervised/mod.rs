@@ -101,7 +101,8 @@ impl SupervisedCamera {
                 }
                 let now = Instant::now();
                 let left = until.saturating_duration_since(now);
-                if left.is_zero() {
+                // While a fault stands no frame comes, and a panorama is not held up for it.
+                if left.is_zero() || state.fault.is_some() {
                     return Err(state.why(&self.shared, now));
                 }
                 state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
