@@ -97,9 +97,7 @@ pub fn run<E>(
             }
         }
     }
-    let carried = config.board.carrier().map_or(Ok(()), |_| config.line_carries(config.link.as_deref()));
-    let link = carried.and_then(|()| config.link.as_deref().map_or_else(|| Ok("none".to_owned()), host::try_link));
-    tell("link", link.map_err(|e| e.to_string()))?;
+    tell("link", try_link(&config))?;
     let out = config.out.clone().unwrap_or_else(|| "out".into());
     tell(
         "output",
@@ -107,6 +105,19 @@ pub fn run<E>(
             .map(|()| out.display().to_string())
             .map_err(|e| format!("cannot write {}: {e}; name another directory with --out", out.display())),
     )
+}
+
+/// Tries the link, as far as that goes without making it, and says what it will speak.
+fn try_link(config: &Config) -> Result<String, String> {
+    let Some(link) = config.link.as_deref() else {
+        return match config.mavlink {
+            None => Ok("none".to_owned()),
+            Some(_) => Err("none to speak MAVLink on; name one with link, or take [mavlink] out".to_owned()),
+        };
+    };
+    let carried = config.board.carrier().map_or(Ok(()), |_| config.line_carries(Some(link)));
+    let tried = carried.and_then(|()| host::try_link(link)).map_err(|e| e.to_string())?;
+    Ok(config.mavlink.map_or_else(|| tried.clone(), |mavlink| format!("{tried}; {mavlink}")))
 }
 
 /// Waits a little for a camera that has just been opened, by itself: the frames of a panorama must lie close together,

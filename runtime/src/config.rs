@@ -18,7 +18,13 @@ use homing_board::{
 use homing_models::MAX_VIEWS;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::{report::nmea::SentenceSettings, store};
+use crate::{
+    report::{
+        mavlink::{self, MavlinkSettings},
+        nmea::SentenceSettings,
+    },
+    store,
+};
 
 /// Where a bundle is looked for when none is named, in this order.
 pub const BUNDLES: [&str; 3] = ["models/shipped", store::PLACE, PACKAGED];
@@ -70,6 +76,8 @@ pub struct Config {
     pub threads: usize,
     /// How sentences are written.
     pub sentences: SentenceSettings,
+    /// Where it is set, the link speaks MAVLink in place of sentences.
+    pub mavlink: Option<MavlinkSettings>,
     /// Fixes a second of a vehicle of hardware, 0.1..=10.
     #[serde(deserialize_with = "rate_hz")]
     pub rate_hz: f64,
@@ -96,6 +104,7 @@ impl Default for Config {
             link: None,
             threads: 1,
             sentences: SentenceSettings::default(),
+            mavlink: None,
             rate_hz: 1.0,
             cameras: CameraSettings::default(),
             gnss: None,
@@ -156,13 +165,14 @@ impl Config {
         }
     }
 
-    /// Whether the line carries the sentences at the rate; only of a serial device is its speed known.
+    /// Whether the line carries what is sent at the rate; only of a serial device is its speed known.
     ///
     /// # Errors
     /// When it does not, with the way out.
     pub fn line_carries(&self, link: Option<&str>) -> Result<(), BoardError> {
+        let longest_burst = self.mavlink.map_or(self.sentences.longest_burst(), |_| mavlink::LONGEST_BURST);
         match link.is_some_and(|link| link.starts_with("/dev/")) {
-            true => line::carries(self.line.baud, self.sentences.longest_burst(), self.rate_hz),
+            true => line::carries(self.line.baud, longest_burst, self.rate_hz),
             false => Ok(()),
         }
     }
@@ -213,12 +223,13 @@ mod tests {
         assert_eq!(read, Config { out: Some("out".into()), ..Config::default() });
         let read: Config = toml::from_str(&with_examples(text)).unwrap();
         assert!(read.bundle.is_some() && read.link.is_some() && read.host.camera_px.is_some());
+        assert_eq!(read.mavlink, Some(MavlinkSettings::default()));
     }
 
     /// The examples behind a "#" are settings too.
     fn with_examples(text: &str) -> String {
         let is_setting = |l: &str| l.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', ':']));
-        let is_example = |l: &&str| is_setting(l) || *l == "[gnss]";
+        let is_example = |l: &&str| is_setting(l) || ["[gnss]", "[mavlink]"].contains(l);
         let example = |l: &str| l.strip_prefix("# ").filter(is_example).unwrap_or(l).to_owned();
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     }
@@ -234,6 +245,7 @@ mod tests {
             let read: Config = toml::from_str(&with_examples(text)).unwrap();
             let gnss = read.gnss.unwrap();
             assert_eq!((gnss.baud, gnss.stale_s), (9600, 3.0));
+            assert_eq!(read.mavlink, Some(MavlinkSettings::default()));
             assert!(read.cameras.devices().iter().all(Option::is_some) && read.cameras.recorded.is_some());
             assert!(read.bundle.is_some() && read.link.is_some() && read.display.check().is_ok());
             let d = &read.display;
@@ -249,6 +261,11 @@ mod tests {
         assert!(refused.contains("baud = 38400") || refused.contains("baud = 57600"), "{refused}");
         assert!(config.line_carries(Some("tcp://plotter:10110")).is_ok() && config.line_carries(None).is_ok());
         config.rate_hz = 1.0;
+        assert!(config.line_carries(Some("/dev/ttyUSB0")).is_ok());
+        (config.rate_hz, config.mavlink) = (10.0, Some(MavlinkSettings::default()));
+        let refused = config.line_carries(Some("/dev/ttyUSB0")).unwrap_err().to_string();
+        assert!(refused.starts_with("131 bytes 10 times a second") && refused.contains("baud = 19200"), "{refused}");
+        config.line.baud = 19_200;
         assert!(config.line_carries(Some("/dev/ttyUSB0")).is_ok());
     }
 

@@ -17,7 +17,12 @@ use crate::{
     compare::{Compare, Verdict},
     encode::Embeddings,
     event::{Event, Part},
-    report::{Fix, Latency, OutDir, OutError, OutFile, draw_screen, json, nmea, nmea::SentenceSettings},
+    report::{
+        Fix, Latency, OutDir, OutError, OutFile, draw_screen, json,
+        mavlink::{Component, MavlinkSettings},
+        nmea,
+        nmea::SentenceSettings,
+    },
     track::Track,
 };
 
@@ -99,6 +104,7 @@ impl Log<'_> {
 pub struct Supervisor {
     model: Model,
     sentences: SentenceSettings,
+    mavlink: Option<Component>,
     clock: Box<dyn Clock>,
     capture: Capture,
     gnss: Option<Box<dyn Gnss>>,
@@ -122,6 +128,7 @@ impl Supervisor {
         Supervisor {
             model,
             sentences,
+            mavlink: None,
             clock,
             capture: Capture::new(cameras),
             gnss,
@@ -137,6 +144,11 @@ impl Supervisor {
             shown: None,
             fixes: 0,
         }
+    }
+
+    /// Has the link speak MAVLink in place of the sentences, which then go into the file only.
+    pub fn speak_mavlink(&mut self, settings: MavlinkSettings) {
+        self.mavlink = Some(Component::new(settings));
     }
 
     /// Runs until `limit` fixes are made or `stop` is set. The display shows the last fix in the end.
@@ -156,7 +168,7 @@ impl Supervisor {
             let started = Instant::now();
             outcome = self.one_fix(files, observer);
             if let Some(pause) = pace.and_then(|p| p.checked_sub(started.elapsed())) {
-                sleep_unless(stop, pause);
+                self.rest(pause, stop, observer);
             }
         }
         self.show(&mut Log { observer, fix: self.fixes });
@@ -220,9 +232,8 @@ impl Supervisor {
             latency,
         };
         let sentences = nmea::burst(&fix, &self.model.card.id, self.sentences);
-        if let Some(link) = &mut self.link {
-            log.failed(Part::Line, link.send(sentences.as_bytes()));
-        }
+        let frames = self.mavlink.as_mut().map(|component| component.burst(&fix));
+        self.send(frames.as_deref().unwrap_or(sentences.as_bytes()), log);
         while let Some(line) = self.link.as_mut().and_then(|l| l.news()) {
             log.tell(Part::Line, &line);
         }
@@ -242,6 +253,24 @@ impl Supervisor {
         }
         observer.fix(&fix, &self.panorama, &self.model);
         Ok(())
+    }
+
+    /// Sends what there is to say, where there is a link.
+    fn send(&mut self, bytes: &[u8], log: &mut Log<'_>) {
+        if let Some(link) = self.link.as_mut().filter(|_| !bytes.is_empty()) {
+            log.failed(Part::Line, link.send(bytes));
+        }
+    }
+
+    /// Rests, while a heartbeat goes out whenever it is due.
+    fn rest(&mut self, pause: Duration, stop: &AtomicBool, observer: &mut dyn Observer) {
+        let end = Instant::now() + pause;
+        while let Some(left) = left_until(end, stop) {
+            std::thread::sleep(left);
+            if let Some(frames) = self.mavlink.as_mut().map(Component::heartbeat) {
+                self.send(&frames, &mut Log { observer, fix: self.fixes });
+            }
+        }
     }
 
     /// Lights the lamp as the verdict is, and hears whether somebody marks this fix with the button.
@@ -273,12 +302,15 @@ impl Supervisor {
 /// Sleeps in short pieces, so that a stop is not kept waiting.
 pub(crate) fn sleep_unless(stop: &AtomicBool, pause: Duration) {
     let end = Instant::now() + pause;
-    while !stop.load(Ordering::Relaxed) {
-        let Some(left) = end.checked_duration_since(Instant::now()) else {
-            return;
-        };
-        std::thread::sleep(left.min(Duration::from_millis(50)));
+    while let Some(left) = left_until(end, stop) {
+        std::thread::sleep(left);
     }
+}
+
+/// The next piece of a sleep; none at its end, and when it is to stop.
+fn left_until(end: Instant, stop: &AtomicBool) -> Option<Duration> {
+    let left = end.checked_duration_since(Instant::now())?;
+    (!stop.load(Ordering::Relaxed)).then(|| left.min(Duration::from_millis(50)))
 }
 
 struct Stage(Instant);

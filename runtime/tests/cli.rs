@@ -311,6 +311,13 @@ fn bench_and_check() {
     let output = place.homing(&["check", "--config", "homing.toml"]);
     fails(&output, &["checks failed: camera, link; their lines say how to mend it"]);
     assert!(text(&output.stdout).contains("FAIL link           cannot write no/x"), "{}", text(&output.stdout));
+    std::fs::write(place.path().join("homing.toml"), "link = \"x\"\n[mavlink]\ncomponent = 197\n").unwrap();
+    let said = text(&place.homing(&["check", "--config", "homing.toml"]).stdout);
+    assert!(said.contains("not there yet; MAVLink 2 as component 197 of system 1"), "{said}");
+    std::fs::write(place.path().join("homing.toml"), "[mavlink]\n").unwrap();
+    let output = place.homing(&["check", "--config", "homing.toml"]);
+    fails(&output, &["checks failed: link; its line says how to mend it"]);
+    assert!(text(&output.stdout).contains("FAIL link           none to speak MAVLink on; name one"));
 
     let help = |args: &[&str]| text(&place.command(args).output().unwrap().stdout).replace('\n', " ");
     assert!(help(&["bench", "--help"]).contains("single stream"));

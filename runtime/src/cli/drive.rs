@@ -51,6 +51,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut files = Some(Files::create(&out)?);
     let card = model.card.clone();
     let mut supervisor = Supervisor::new(board, model, config.sentences);
+    if let Some(settings) = config.mavlink {
+        supervisor.speak_mavlink(settings);
+    }
     service::begun();
     let outcome = supervisor.run(limit, pace, &mut files, &stop, &mut watcher);
     service::ends();
@@ -130,7 +133,10 @@ impl Watcher {
         let seed = self.vehicle.as_ref().map_or_else(String::new, |_| format!(", seed {}", config.host.seed));
         let _ = writeln!(text, "board {}{seed}, writing to {}", board.name, dir.display());
         if let Some(link) = &board.link {
-            let _ = writeln!(text, "sentences go to {}", link.name());
+            let spoken = config.mavlink.map_or_else(|| "sentences go".to_owned(), |mavlink| format!("{mavlink} goes"));
+            let _ = writeln!(text, "{spoken} to {}", link.name());
+        } else if config.mavlink.is_some() {
+            tell("[mavlink] is set and there is no link to speak it on; name one with link or --link");
         }
         if config.sentences.pose_as_gps {
             tell("sentences.pose_as_gps is set: consumers will take estimates for positions of a receiver");

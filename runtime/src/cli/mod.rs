@@ -108,7 +108,7 @@ struct RunArgs {
     /// Directory for drive.nmea, fixes.jsonl, display.png and drive.png [default: out]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Also send the sentences to a new pseudo-terminal (pty), a device or a file
+    /// Also send the sentences, or MAVLink where that is set, to a new pseudo-terminal (pty), a device or a file
     #[arg(long, value_name = "pty|PATH", value_parser = NonEmptyStringValueParser::new())]
     link: Option<String>,
 }

@@ -1,9 +1,10 @@
-//! Report: what leaves the vehicle. NMEA for consumers of positions, JSON lines for programs, a small screen
-//! and a picture of the drive for people.
+//! Report: what leaves the vehicle. NMEA for consumers of positions, MAVLink for autopilots, JSON lines for programs, a
+//! small screen and a picture of the drive for people.
 
 mod drive_map;
 mod ground;
 pub mod json;
+pub mod mavlink;
 pub mod nmea;
 mod outfile;
 mod paint;

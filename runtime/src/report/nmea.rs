@@ -25,7 +25,7 @@ const GPSD_UERE_M: f64 = 19.0;
 /// Largest HDOP that gpsd accepts.
 const MAX_HDOP: f64 = 89.99;
 /// Radius of 95 per cent of a round normal distribution, in standard deviations: `sqrt(-2 ln 0.05)`.
-const P95_SIGMAS: f64 = 2.447_746_83;
+pub(super) const P95_SIGMAS: f64 = 2.447_746_83;
 
 /// Whom the sentences are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
