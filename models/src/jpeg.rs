@@ -24,6 +24,7 @@ struct Component {
     down: usize,
     /// For each block, bit k: coefficient k is not zero, so that a later scan has a bit to refine it with.
     nonzero: Vec<u64>,
+    /// Its DC coefficients were coded, which come first.
     scanned: bool,
 }
 
@@ -81,6 +82,10 @@ impl Walk {
     }
 
     fn frame(&mut self, segment: &[u8], progressive: bool) -> Outcome<()> {
+        // There is one frame. A second one would have a size that nobody has looked at.
+        if !self.components.is_empty() {
+            return Err(GARBLED);
+        }
         let (head, rest) = segment.split_at_checked(6).ok_or(GARBLED)?;
         (self.height, self.width, self.progressive) = (word(&head[1..3]), word(&head[3..5]), progressive);
         let component = |c: &[u8]| Component {
@@ -130,7 +135,12 @@ impl Walk {
         for part in parts.chunks_exact(2) {
             let index = self.components.iter().position(|c| c.id == part[0]).ok_or(GARBLED)?;
             let c = &mut self.components[index];
-            c.scanned = true;
+            // A bit at least for each block has then been read, so that a picture that is large in its header only asks
+            // for no memory.
+            c.scanned |= band.first == 0 && !band.refines;
+            if !c.scanned {
+                return Err(GARBLED);
+            }
             let mut blocks = c.across * c.down;
             if alone {
                 // By itself a component is coded block by block, without those beyond the picture's rim.
@@ -427,6 +437,21 @@ mod tests {
                 }
             }
             assert!(unseen.len() as f64 <= unseen_at_most * f64::from(seen), "{unseen:?} of {}", whole.len());
+        }
+    }
+
+    #[test]
+    fn a_size_that_only_a_header_claims_asks_for_no_memory() {
+        let head = |kind: u8| [0xff, kind, 0, 17, 8, 0xff, 0xff, 0xff, 0xff, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0];
+        // One code of one bit, and a scan of all coefficients but the first of one component.
+        let codes = [&[0xff, 0xc4, 0, 20, 0x10, 1], &[0; 16][..]].concat();
+        let scan = [0xff, 0xda, 0, 8, 1, 1, 0, 1, 63, 0];
+        let claimed = [&[0xff, 0xd8], &head(0xc2)[..], &codes, &scan].concat();
+        assert_eq!(fault(&claimed), Some(GARBLED), "they come after the first");
+        for whole in [&sequential()[..], PROGRESSIVE] {
+            let (scans, end) = whole.split_at(whole.len() - 2);
+            let claimed = [scans, &head(0xc2), &codes, &scan, end].concat();
+            assert_eq!(fault(&claimed), Some(GARBLED), "a second frame");
         }
     }
 
