@@ -211,4 +211,44 @@ mod tests {
             assert_eq!(c.push(Some(&gnss(120.0)), Some(&tracked(100.0))).verdict, Verdict::Disagree);
         }
     }
+
+    /// A vehicle that stands, with estimates of 30 km (95 %) that lie up to 15 km off in all directions, while GNSS is
+    /// so many kilometres away. Answers with the verdicts and with the distances at which they changed.
+    fn story(away_km: impl Iterator<Item = Option<f64>>) -> (Vec<Verdict>, Vec<f64>) {
+        let mut c = Compare::new();
+        let (mut verdicts, mut changes) = (Vec::new(), Vec::new());
+        for (i, km) in away_km.enumerate() {
+            // The golden angle, so that no three estimates in a row lie on one side.
+            let position = home().destination(137.508 * i as f64, 5.0 * (i % 4) as f64);
+            let compared = c.push(km.map(gnss).as_ref(), Some(&Tracked { position, ..tracked(30.0) }));
+            verdicts.push(compared.verdict);
+            changes.extend(compared.change.map(|_| km.unwrap_or(f64::NAN)));
+        }
+        (verdicts, changes)
+    }
+
+    #[test]
+    fn a_drag_off_is_seen_before_two_radii_and_never_believed_again() {
+        for km_per_fix in [0.1, 0.25, 1.0, 3.0] {
+            let steps = (200.0 / km_per_fix) as usize;
+            let (verdicts, changes) = story((0..=steps).map(|i| Some(i as f64 * km_per_fix)));
+            assert_eq!((verdicts[0], verdicts[steps]), (Verdict::Agree, Verdict::Disagree));
+            let [km] = changes[..] else { panic!("{km_per_fix} km a fix: changes at {changes:?} km") };
+            assert!(km > 15.0 && km < 60.0, "{km_per_fix} km a fix: seen at {km} km");
+        }
+    }
+
+    #[test]
+    fn a_jump_a_loss_and_a_return_take_three_fixes_each() {
+        let away = [(10, Some(0.0)), (10, Some(200.0)), (10, None), (10, Some(200.0)), (10, Some(0.0))];
+        let (verdicts, changes) = story(away.into_iter().flat_map(|(fixes, km)| std::iter::repeat_n(km, fixes)));
+        let stands = [Verdict::Agree, Verdict::Disagree, Verdict::GpsAbsent, Verdict::Disagree, Verdict::Agree];
+        for (part, verdicts) in verdicts.chunks(10).enumerate() {
+            // The two fixes at a change are still taken for strays.
+            let before = stands[part.saturating_sub(1)];
+            let expected = [[before; 2].as_slice(), &[stands[part]; 8]].concat();
+            assert_eq!(verdicts, expected, "part {part}");
+        }
+        assert_eq!(changes.len(), 4);
+    }
 }
