@@ -9,11 +9,12 @@ fn eight_rows_a_report_and_a_second_run_that_trains_nothing() {
     let work = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(root().join("trainer/recipes/ablation.toml")).unwrap();
     let text = text
-        .replace("sites = 50000", "sites = 400")
+        .replace("weights = \"../../models/shipped\"\n", "")
+        .replace("sites = 40000", "sites = 400")
         .replace("image_px = 64", "image_px = 16")
-        .replace("steps = 2000", "steps = 3")
+        .replace("steps = 400\n", "steps = 3\n")
         .replace("batch_views = 256", "batch_views = 16")
-        .replace("steps = 1000\n", "steps = 3\n")
+        .replace("steps = 500\n", "steps = 3\n")
         .replace("batch_sites = 64", "batch_sites = 8")
         .replace("warmup_steps = 50", "warmup_steps = 1")
         .replace("validation_sites = 2000", "validation_sites = 30");

@@ -87,7 +87,7 @@ fn same_positions(commands: &[&Value], fixes: &[&Value]) {
 
 #[test]
 fn pymavlink_reads_every_sure_fix_as_an_external_position_estimate() {
-    let run = Spoken::drive("[mavlink]\n", &["--fixes", "40"]);
+    let run = Spoken::drive("[mavlink]\nwidest_km = 4000.0\n", &["--fixes", "40"]);
     let commands = run.of("COMMAND_INT");
     let sure = no_wider_than(UNSURE_KM, &run.fixes);
     assert!(sure.len() >= 20 && sure.len() < run.fixes.len(), "the drive has both: {}", sure.len());
@@ -120,7 +120,7 @@ fn pymavlink_reads_every_sure_fix_as_an_external_position_estimate() {
 
 #[test]
 fn an_estimate_wider_than_asked_for_is_not_sent() {
-    let run = Spoken::drive("[mavlink]\n", &["--fixes", "30"]);
+    let run = Spoken::drive("[mavlink]\nwidest_km = 4000.0\n", &["--fixes", "30"]);
     let sure = no_wider_than(UNSURE_KM, &run.fixes);
     let mut radii: Vec<f64> = sure.iter().map(|f| p95_km(f)).collect();
     radii.sort_by(f64::total_cmp);

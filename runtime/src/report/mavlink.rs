@@ -30,6 +30,8 @@ use crate::compare::{UNSURE_P95_KM, Verdict};
 
 /// The autopilot's component id, MAV_COMP_ID_AUTOPILOT1.
 const AUTOPILOT: u8 = 1;
+/// An autopilot jumps to what it is told: by default not farther than that it could be called navigation.
+const WIDEST_KM: f32 = 500.0;
 /// Our component id unless another is set, MAV_COMP_ID_ONBOARD_COMPUTER.
 const ONBOARD_COMPUTER: u8 = 191;
 /// Between two heartbeats; after some five seconds without one a component is taken for lost.
@@ -64,7 +66,7 @@ pub struct MavlinkSettings {
 
 impl Default for MavlinkSettings {
     fn default() -> Self {
-        MavlinkSettings { system: 1, component: ONBOARD_COMPUTER, widest_km: UNSURE_P95_KM }
+        MavlinkSettings { system: 1, component: ONBOARD_COMPUTER, widest_km: WIDEST_KM }
     }
 }
 
@@ -264,12 +266,12 @@ mod tests {
         assert_eq!(kinds(component.burst(&unsure)), 0);
         let mut component = Component::new(MavlinkSettings::default());
         component.heartbeat();
-        assert_eq!(kinds(component.burst(&fix(UNSURE_P95_KM + 1.0))), 0, "whatever the verdict says without GPS");
+        assert_eq!(kinds(component.burst(&fix(WIDEST_KM + 1.0))), 0, "whatever the verdict says without GPS");
     }
 
     #[test]
     fn a_change_of_verdict_is_said_and_the_longest_burst_is_as_long_as_stated() {
-        let mut component = Component::new(MavlinkSettings::default());
+        let mut component = Component::new(MavlinkSettings { widest_km: UNSURE_P95_KM, ..MavlinkSettings::default() });
         let mut changed = fix(UNSURE_P95_KM);
         let (from, to) = (Verdict::VisionUnsure, Verdict::Disagree);
         let change = Change { from, to, distance_km: None, p95_km: None, fixes: 3 };

@@ -78,11 +78,15 @@ fn preamble(arguments: &Arguments, whole: &Recipe, device: tch::Device, threads:
         Data::Planet { sites, .. } => format!("the **simulated planet**, {sites} sites"),
         Data::Files(path) => format!("`{}`", path.display()),
     };
+    let base = match &whole.tower.weights {
+        Some(weights) => format!("the tower of `{}`", weights.file_name().unwrap_or_default().display()),
+        None => "a tower pretrained on captions that tell what is to be seen".to_owned(),
+    };
     let mut text = format!(
         "Written by `homing-trainer ablate {} --sites {sites} --seed {seed} --seeds {}`; do not edit. Trained on {data}, \
-         measured on {sites} other sites of each kind, in floats. Each row has what the rows above have. The base's \
-         tower was pretrained on captions that tell what is to be seen, as a stand-in for the published CLIP; the \
-         poster's figures are of Street View, another planet and another task: compare what the rows add, not the rows.\n",
+         measured on {sites} other sites of each kind, in floats. Each row has what the rows above have. The base, as a \
+         stand-in for the published CLIP, is {base}. The poster's figures are of Street View, another planet and another \
+         task: compare what the rows add, not the rows.\n",
         arguments.recipe.display(),
         arguments.seeds,
     );
@@ -90,8 +94,8 @@ fn preamble(arguments: &Arguments, whole: &Recipe, device: tch::Device, threads:
     if let Some(c) = &whole.contrastive {
         let _ = write!(
             text,
-            "\nBudget: {} steps of {} views for each of the two pretrainings, {} steps of {} sites for each training; \
-             {device:?}, {threads} threads.\n",
+            "\nBudget: {} steps of {} views for each pretraining, {} steps of {} sites for each training; {device:?}, \
+             {threads} threads.\n",
             c.steps, c.batch_views, t.steps, t.batch_sites
         );
     }
