@@ -3,15 +3,13 @@
 use homing_board::GnssFix;
 use serde::{Deserialize, Serialize};
 
-use crate::track::Tracked;
+use crate::{report::settings::UNSURE_P95_KM, track::Tracked};
 
 /// Fixes in a row that must contradict the verdict before it changes.
 const PATIENCE: u8 = 3;
 /// A distance up to this many p95 radii still counts as agreement once there is agreement, so that a
 /// position near the rim does not flip the verdict back and forth.
 const HYSTERESIS: f64 = 1.3;
-/// Beyond this p95 radius, kilometres, the cameras cannot say anything about GNSS.
-pub const UNSURE_P95_KM: f32 = 4000.0;
 /// Positions closer than this agree whatever the radius says: the table's own resolution.
 const FLOOR_KM: f64 = 5.0;
 

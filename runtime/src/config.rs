@@ -19,10 +19,7 @@ use homing_models::MAX_VIEWS;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
-    report::{
-        mavlink::{self, MavlinkSettings},
-        nmea::SentenceSettings,
-    },
+    report::settings::{LONGEST_BURST, MavlinkSettings, SentenceSettings},
     store,
 };
 
@@ -170,7 +167,7 @@ impl Config {
     /// # Errors
     /// When it does not, with the way out.
     pub fn line_carries(&self, link: Option<&str>) -> Result<(), BoardError> {
-        let longest_burst = self.mavlink.map_or(self.sentences.longest_burst(), |_| mavlink::LONGEST_BURST);
+        let longest_burst = self.mavlink.map_or(self.sentences.longest_burst(), |_| LONGEST_BURST);
         match link.is_some_and(|link| link.starts_with("/dev/")) {
             true => line::carries(self.line.baud, longest_burst, self.rate_hz),
             false => Ok(()),

@@ -154,7 +154,9 @@ fn prototypes(with_members: bool) -> Vec<u8> {
 
 fn with_examples(text: &str) -> String {
     let is_setting = |l: &str| l.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', ':']));
-    let example = |l: &str| l.strip_prefix("# ").filter(|e| is_setting(e) || *e == "[gnss]").unwrap_or(l).to_owned();
+    let example = |l: &str| {
+        l.strip_prefix("# ").filter(|e| is_setting(e) || ["[gnss]", "[mavlink]"].contains(e)).unwrap_or(l).to_owned()
+    };
     text.lines().map(example).collect::<Vec<_>>().join("\n")
 }
 

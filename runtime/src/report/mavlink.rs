@@ -23,17 +23,11 @@ use mavlink::{
         STATUSTEXT_DATA,
     },
 };
-use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{Fix, nmea::P95_SIGMAS};
-use crate::compare::{UNSURE_P95_KM, Verdict};
+pub use super::settings::MavlinkSettings;
+use super::{Fix, nmea::P95_SIGMAS, settings::AUTOPILOT};
+use crate::compare::Verdict;
 
-/// The autopilot's component id, MAV_COMP_ID_AUTOPILOT1.
-const AUTOPILOT: u8 = 1;
-/// An autopilot jumps to what it is told: by default not farther than that it could be called navigation.
-const WIDEST_KM: f32 = 500.0;
-/// Our component id unless another is set, MAV_COMP_ID_ONBOARD_COMPUTER.
-const ONBOARD_COMPUTER: u8 = 191;
 /// Between two heartbeats; after some five seconds without one a component is taken for lost.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Our time begins anew after so many seconds, as the command's definition asks: a 32 bit float then tells 15 us apart.
@@ -48,33 +42,6 @@ const TEXT: usize = 50;
 /// Bytes of the longest burst: a heartbeat, a position and a text.
 pub const LONGEST_BURST: usize =
     3 * FRAMING + HEARTBEAT_DATA::ENCODED_LEN + COMMAND_INT_DATA::ENCODED_LEN + STATUSTEXT_DATA::ENCODED_LEN;
-
-/// Who speaks, and what is said.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MavlinkSettings {
-    /// Id of the vehicle's system, ours and its autopilot's, 1..=255.
-    #[serde(deserialize_with = "system")]
-    pub system: u8,
-    /// Our component of it, 2..=255; 1 is the autopilot.
-    #[serde(deserialize_with = "component")]
-    pub component: u8,
-    /// The widest 95 per cent radius of a position that is sent, kilometres, 0.01..=[`UNSURE_P95_KM`].
-    #[serde(deserialize_with = "widest_km")]
-    pub widest_km: f32,
-}
-
-impl Default for MavlinkSettings {
-    fn default() -> Self {
-        MavlinkSettings { system: 1, component: ONBOARD_COMPUTER, widest_km: WIDEST_KM }
-    }
-}
-
-impl std::fmt::Display for MavlinkSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "MAVLink 2 as component {} of system {}", self.component, self.system)
-    }
-}
 
 /// Frames that are sent together; empty when there is nothing to say.
 pub type Frames = heapless::Vec<u8, LONGEST_BURST>;
@@ -173,27 +140,6 @@ fn status(from: Verdict, to: Verdict) -> STATUSTEXT_DATA {
     STATUSTEXT_DATA { severity, text: words.as_str().into() }
 }
 
-fn system<'de, D: Deserializer<'de>>(value: D) -> Result<u8, D::Error> {
-    id("system", 1, value)
-}
-
-fn component<'de, D: Deserializer<'de>>(value: D) -> Result<u8, D::Error> {
-    id("component", AUTOPILOT + 1, value)
-}
-
-fn id<'de, D: Deserializer<'de>>(name: &str, least: u8, value: D) -> Result<u8, D::Error> {
-    let given = i64::deserialize(value)?;
-    let id = u8::try_from(given).ok().filter(|id| *id >= least);
-    id.ok_or_else(|| D::Error::custom(format!("{name} is {given}, need {least}..=255")))
-}
-
-fn widest_km<'de, D: Deserializer<'de>>(value: D) -> Result<f32, D::Error> {
-    match f32::deserialize(value)? {
-        km if (0.01..=UNSURE_P95_KM).contains(&km) => Ok(km),
-        other => Err(D::Error::custom(format!("widest_km is {other}, need 0.01..={UNSURE_P95_KM}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
@@ -201,7 +147,10 @@ mod tests {
     use homing_models::{Candidate, CellId, Radius};
     use mavlink::{MavlinkReader, MavlinkVersion, dialects::common::MavMessage};
 
-    use super::*;
+    use super::{
+        super::settings::{LONGEST_BURST as STATED, UNSURE_P95_KM, WIDEST_KM},
+        *,
+    };
     use crate::{
         compare::{Change, Comparison},
         report::Latency,
@@ -283,6 +232,7 @@ mod tests {
         assert_eq!(said.severity, MavSeverity::MAV_SEVERITY_WARNING);
         // Zeroes at a payload's end are not sent: three fields of the command, and what the text leaves free.
         assert_eq!(burst.len() + 3 + (TEXT - said.text.to_str().unwrap().len()), LONGEST_BURST);
+        assert_eq!(LONGEST_BURST, STATED);
         let longest = status(Verdict::VisionUnsure, Verdict::VisionUnsure);
         assert!(longest.text.to_str().unwrap().ends_with(", was vision unsure"), "it fits");
     }
@@ -299,17 +249,5 @@ mod tests {
         assert_eq!(wrapped(Duration::from_millis(249_500)), 249.5);
         assert_eq!(wrapped(Duration::from_millis(250_500)), 0.5);
         assert_eq!(wrapped(Duration::from_secs(100 * 365 * 86_400) + Duration::from_millis(250)), 0.25);
-    }
-
-    #[test]
-    fn impossible_settings_are_refused() {
-        let read = |toml: &str| toml::from_str::<MavlinkSettings>(toml).map_err(|e| e.message().to_owned());
-        assert_eq!(read("").unwrap(), MavlinkSettings::default());
-        assert_eq!(read("system = 255\ncomponent = 197").unwrap().component, 197);
-        assert_eq!(read("system = 0").unwrap_err(), "system is 0, need 1..=255");
-        assert_eq!(read("component = 1").unwrap_err(), "component is 1, need 2..=255");
-        assert_eq!(read("component = 300").unwrap_err(), "component is 300, need 2..=255");
-        assert_eq!(read("widest_km = 5000").unwrap_err(), "widest_km is 5000, need 0.01..=4000");
-        assert!(read("widest_km = nan").is_err());
     }
 }

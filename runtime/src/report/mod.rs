@@ -9,6 +9,7 @@ pub mod nmea;
 mod outfile;
 mod paint;
 mod screen;
+pub mod settings;
 
 use std::time::{Duration, SystemTime};
 

@@ -12,55 +12,19 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use homing_models::LatLon;
-use serde::Deserialize;
 
-use super::Fix;
+pub use super::settings::{Profile, SentenceSettings};
+use super::{
+    Fix,
+    settings::{MAX_SENTENCE, SENTENCES},
+};
 
-/// Bytes of a sentence at most, with `$`, checksum and line end.
-pub const MAX_SENTENCE: usize = 82;
-/// Sentences of one fix at most.
-const SENTENCES: usize = 7;
 /// Metres of horizontal error that gpsd sees in one unit of HDOP (95 per cent).
 const GPSD_UERE_M: f64 = 19.0;
 /// Largest HDOP that gpsd accepts.
 const MAX_HDOP: f64 = 89.99;
 /// Radius of 95 per cent of a round normal distribution, in standard deviations: `sqrt(-2 ln 0.05)`.
 pub(super) const P95_SIGMAS: f64 = 2.447_746_83;
-
-/// Whom the sentences are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// gpsd: a two-dimensional dead-reckoning fix.
-    #[default]
-    Gpsd,
-    /// PX4's GPS driver: takes the error from GST.
-    Px4,
-    /// ROS's nmea_navsat_driver, with its parameter `useRMC`: without it quality 6 is "no fix" there. It multiplies
-    /// GST's error by HDOP, which is therefore 1.
-    Ros,
-    /// Plotters, old ones too: the talker is GP.
-    Plotter,
-}
-
-/// How sentences are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SentenceSettings {
-    /// Whom they are for.
-    pub profile: Profile,
-    /// Mode A and quality 1 in place of E and 6: for consumers that take nothing else. They then believe that a receiver
-    /// with the accuracy of a receiver speaks.
-    pub pose_as_gps: bool,
-}
-
-impl SentenceSettings {
-    /// Bytes of the longest burst.
-    pub fn longest_burst(self) -> usize {
-        let sentences = if self.profile == Profile::Gpsd { 4 } else { SENTENCES };
-        MAX_SENTENCE * sentences
-    }
-}
 
 /// The sentences of one fix, each ended by CR LF.
 pub type Burst = heapless::String<{ MAX_SENTENCE * SENTENCES }>;

@@ -8,33 +8,18 @@ use std::path::Path;
 #[path = "../../../runtime/src/config.rs"]
 mod config;
 
-/// In place of the sentences themselves, for which there must be fixes: their two settings.
+#[path = "../../../runtime/src/report/settings.rs"]
+mod settings;
 mod report {
-    pub mod nmea {
-        use serde::Deserialize;
+    pub use crate::settings;
+}
 
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-        #[serde(rename_all = "kebab-case")]
-        pub enum Profile {
-            #[default]
-            Gpsd,
-            Px4,
-            Ros,
-            Plotter,
-        }
+/// In place of the store of bundles, which needs the models.
+mod store {
+    pub const PLACE: &str = "/var/lib/homing/bundles";
 
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct SentenceSettings {
-            pub profile: Profile,
-            pub pose_as_gps: bool,
-        }
-
-        impl SentenceSettings {
-            pub fn longest_burst(self) -> usize {
-                82 * 7
-            }
-        }
+    pub fn resolve(path: std::path::PathBuf) -> std::path::PathBuf {
+        path
     }
 }
 
