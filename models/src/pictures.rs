@@ -62,18 +62,27 @@ pub enum PictureError {
 /// When it cannot be read or decoded whole, is of an impossible size, or is blank.
 pub fn read(path: &Path) -> Result<Frame, PictureError> {
     let unreadable = |source| PictureError::Unreadable { path: path.to_owned(), source };
-    let damaged = |cause: &str| PictureError::NoPicture { path: path.to_owned(), cause: cause.to_owned() };
-    let no_picture = |e: ImageError| damaged(&one_line(&e));
     let file = File::open(path).map_err(unreadable)?;
     if file.metadata().map_err(unreadable)?.is_dir() {
         return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
     }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+    decode(&bytes, path)
+}
+
+/// The picture that the bytes of a file are; `path` names it in messages.
+///
+/// # Errors
+/// As [`read`], which has the bytes from a file.
+pub fn decode(bytes: &[u8], path: &Path) -> Result<Frame, PictureError> {
+    let damaged = |cause: &str| PictureError::NoPicture { path: path.to_owned(), cause: cause.to_owned() };
+    let no_picture = |e: ImageError| damaged(&one_line(&e));
     if bytes.is_empty() {
         return Err(damaged("it is empty"));
     }
-    let mut reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(unreadable)?;
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader = reader.with_guessed_format().map_err(|e| damaged(&one_line(&e)))?;
     let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_BYTES);
@@ -86,7 +95,7 @@ pub fn read(path: &Path) -> Result<Frame, PictureError> {
         return Err(PictureError::Size { path: path.to_owned(), width, height });
     }
     // The decoder would fill what is missing with grey.
-    if let Some(fault) = is_jpeg.then(|| jpeg::fault(&bytes)).flatten() {
+    if let Some(fault) = is_jpeg.then(|| jpeg::fault(bytes)).flatten() {
         return Err(damaged(fault));
     }
     let orientation = decoder.orientation().map_err(no_picture)?;

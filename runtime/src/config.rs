@@ -144,7 +144,15 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|e: toml::de::Error| {
+        Config::parse(&text, path)
+    }
+
+    /// What the text of a configuration file says; `path` names it in messages.
+    ///
+    /// # Errors
+    /// When a line is wrong.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e: toml::de::Error| {
             let start = e.span().map_or(0, |s| s.start);
             let line = 1 + text.bytes().take(start).filter(|b| *b == b'\n').count();
             ConfigError::Line { path: path.to_owned(), line, cause: e.message().replace('\n', " ") }

@@ -8,7 +8,7 @@ mod bus;
 #[cfg(feature = "cameras")]
 mod device;
 #[cfg(feature = "cameras")]
-mod pixels;
+pub mod pixels;
 pub mod recorded;
 mod settings;
 #[cfg(feature = "cameras")]

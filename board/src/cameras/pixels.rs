@@ -14,7 +14,7 @@ const MAX_SIDE_PX: usize = 8192;
 
 /// How a camera lays out its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub struct Layout {
     /// Pixels in a row.
     pub width: u32,
     /// Rows.
@@ -56,12 +56,15 @@ impl std::fmt::Display for Layout {
 
 /// Decodes frames. Keeps its buffer.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     mended: Vec<u8>,
 }
 
 impl Decoder {
     /// Fills a frame, whose buffer is used again. On an error what is in the frame is of no use.
+    ///
+    /// # Errors
+    /// When the bytes are no whole frame, with what is wrong with them.
     pub fn decode(&mut self, layout: Layout, bytes: &[u8], frame: &mut Frame) -> Result<(), String> {
         match layout.format {
             CameraFormat::Mjpeg => self.mjpeg(bytes, frame),

@@ -120,7 +120,7 @@ fn listen(mut stream: TcpStream, shared: &Shared, pace: Pace, backoff: &mut Back
 }
 
 /// Understands the reports of one connection.
-struct Reports {
+pub(super) struct Reports {
     line: Vec<u8>,
     /// The line is longer than any report; its rest is skipped.
     too_long: bool,
@@ -131,12 +131,12 @@ struct Reports {
 }
 
 impl Reports {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Reports { line: Vec::new(), too_long: false, of: (None, None), told: false }
     }
 
     /// Takes bytes that came now. Answers whether there was a report in them.
-    fn push(&mut self, bytes: &[u8], now: Instant, state: &mut State) -> bool {
+    pub(super) fn push(&mut self, bytes: &[u8], now: Instant, state: &mut State) -> bool {
         let before = state.counters.sentences;
         state.counters.bytes += bytes.len() as u64;
         for byte in bytes {

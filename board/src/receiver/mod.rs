@@ -3,13 +3,14 @@
 //! A [`Receiver`] has a thread that reads and understands; asking it for the latest fix never waits. What it answers is
 //! a position from satellites: no fix, a fix by dead reckoning, from a simulator or by hand is `None`, and so is one
 //! older than the configured seconds, or one whose own time stands still. Our own estimates, which are dead reckoning in
-//! NMEA's words, thus cannot come back in as GNSS when gpsd is given both.
+//! NMEA's words, thus cannot come back in as GNSS when gpsd is given both. A [`Transcript`] understands the same without a receiver.
 
 mod clock;
 mod gpsd;
 mod sentences;
 mod serial;
 mod settings;
+mod transcript;
 
 use std::{
     fmt,
@@ -20,6 +21,7 @@ use std::{
 
 pub use settings::ReceiverSettings;
 use settings::Source;
+pub use transcript::Transcript;
 
 use crate::{
     BoardError, Gnss, GnssFix,
