@@ -51,6 +51,18 @@ pub enum PictureError {
         /// Rows.
         height: u32,
     },
+    /// Its sides are possible, but too many pixels are between them.
+    #[error("{} is {width} x {height} pixels, which are {} MB in memory, need at most {}: resize it", path.display(), bytes >> 20, MAX_BYTES >> 20)]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// Pixels in a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// What they would take.
+        bytes: u64,
+    },
     /// It shows nothing.
     #[error("{} is blank: all its values are the same; name a picture that shows something", .0.display())]
     Blank(PathBuf),
@@ -93,6 +105,11 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<Frame, PictureError> {
     let sides = MIN_SIDE_PX..=MAX_SIDE_PX;
     if !sides.contains(&width) || !sides.contains(&height) {
         return Err(PictureError::Size { path: path.to_owned(), width, height });
+    }
+    // The limit above is of what decoders take for themselves; the picture comes on top.
+    let decoded = decoder.total_bytes();
+    if decoded > MAX_BYTES {
+        return Err(PictureError::Memory { path: path.to_owned(), width, height, bytes: decoded });
     }
     // The decoder would fill what is missing with grey.
     if let Some(fault) = is_jpeg.then(|| jpeg::fault(bytes)).flatten() {
@@ -143,6 +160,21 @@ mod tests {
         let path = dir.path().join("huge.png");
         RgbImage::new(20_000, 9).save(&path).unwrap();
         assert!(fails(&path).contains("20000 x 9 pixels"));
+    }
+
+    #[test]
+    fn a_picture_that_would_fill_the_memory_is_refused_from_the_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("claims.jpg");
+        RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8 * 3, y as u8 * 3, 9])).save(&path).unwrap();
+        let mut jpeg = std::fs::read(&path).unwrap();
+        let frame = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        // Height and width, 16,384 each.
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0x40, 0, 0x40, 0]);
+        std::fs::write(&path, jpeg).unwrap();
+        assert!(
+            fails(&path).ends_with("16384 x 16384 pixels, which are 768 MB in memory, need at most 512: resize it")
+        );
     }
 
     #[test]
