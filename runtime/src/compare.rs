@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{report::settings::UNSURE_P95_KM, track::Tracked};
 
-/// Fixes in a row that must contradict the verdict before it changes.
+/// Fixes that must contradict the verdict before it changes.
 const PATIENCE: u8 = 3;
 /// A distance up to this many p95 radii still counts as agreement once there is agreement, so that a
 /// position near the rim does not flip the verdict back and forth.
@@ -93,7 +93,12 @@ impl std::fmt::Display for Change {
 #[derive(Debug, Default)]
 pub struct Compare {
     standing: Option<Verdict>,
-    contrary: Option<(Verdict, u8)>,
+    /// Fixes in a row that say another verdict than the standing one.
+    contrary: u8,
+    /// Agreeing fixes in a row.
+    agreeing: u8,
+    /// Disagreeing fixes since the last agreement: those between them that cannot be compared do not hide them.
+    disagreeing: u8,
 }
 
 impl Compare {
@@ -107,19 +112,22 @@ impl Compare {
         let distance_km = gnss.zip(tracked).map(|(g, t)| g.position.distance_km(t.position));
         let now = self.verdict_now(gnss, tracked, distance_km);
         let standing = *self.standing.get_or_insert(now);
-        if now == standing {
-            self.contrary = None;
-            return Comparison { verdict: standing, distance_km, change: None };
+        match now {
+            Verdict::Agree => (self.agreeing, self.disagreeing) = (self.agreeing.saturating_add(1), 0),
+            Verdict::Disagree => (self.agreeing, self.disagreeing) = (0, self.disagreeing.saturating_add(1)),
+            // What cannot be compared is no sign of health, nor does it take back what was seen before.
+            Verdict::GpsAbsent | Verdict::VisionUnsure => self.agreeing = 0,
         }
-        let fixes = match self.contrary {
-            Some((same, n)) if same == now => n + 1,
-            _ => 1,
+        self.contrary = if now == standing { 0 } else { self.contrary.saturating_add(1) };
+        let fixes = match now {
+            Verdict::Agree => self.agreeing,
+            Verdict::Disagree => self.disagreeing,
+            Verdict::GpsAbsent | Verdict::VisionUnsure => self.contrary,
         };
-        if fixes < PATIENCE {
-            self.contrary = Some((now, fixes));
+        if now == standing || fixes < PATIENCE {
             return Comparison { verdict: standing, distance_km, change: None };
         }
-        (self.standing, self.contrary) = (Some(now), None);
+        *self = Compare { standing: Some(now), ..Compare::default() };
         let p95_km = tracked.map(|t| t.radius.p95_km);
         let change = Change { from: standing, to: now, distance_km, p95_km, fixes };
         Comparison { verdict: now, distance_km, change: Some(change) }
@@ -171,6 +179,19 @@ mod tests {
         assert_eq!(first(None, None), Verdict::GpsAbsent);
         assert_eq!(first(Some(gnss(1.0)), None), Verdict::VisionUnsure);
         assert_eq!(first(Some(gnss(1.0)), Some(tracked(9000.0))), Verdict::VisionUnsure);
+    }
+
+    #[test]
+    fn gaps_do_not_hide_a_disagreement_and_do_not_count_as_agreement() {
+        let mut c = Compare::new();
+        let mut push = |km: Option<f64>| c.push(km.map(gnss).as_ref(), Some(&tracked(100.0))).verdict;
+        assert_eq!(push(Some(10.0)), Verdict::Agree);
+        // A receiver that lies, and is silent before three lies have come in a row.
+        let said: Vec<Verdict> = [Some(900.0), Some(900.0), None, Some(900.0)].map(&mut push).into();
+        assert_eq!(said[2..], [Verdict::Agree, Verdict::Disagree]);
+        let said: Vec<Verdict> = [Some(10.0), None, Some(10.0), None, Some(10.0), Some(10.0)].map(&mut push).into();
+        assert!(said.iter().all(|v| *v == Verdict::Disagree), "no three agreements in a row: {said:?}");
+        assert_eq!(push(Some(10.0)), Verdict::Agree);
     }
 
     #[test]
