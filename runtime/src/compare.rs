@@ -93,8 +93,8 @@ impl std::fmt::Display for Change {
 #[derive(Debug, Default)]
 pub struct Compare {
     standing: Option<Verdict>,
-    /// Fixes in a row that say another verdict than the standing one.
-    contrary: u8,
+    /// Fixes in a row that cannot be compared, where the standing verdict says another thing.
+    blind: u8,
     /// Agreeing fixes in a row.
     agreeing: u8,
     /// Disagreeing fixes since the last agreement: those between them that cannot be compared do not hide them.
@@ -118,11 +118,12 @@ impl Compare {
             // What cannot be compared is no sign of health, nor does it take back what was seen before.
             Verdict::GpsAbsent | Verdict::VisionUnsure => self.agreeing = 0,
         }
-        self.contrary = if now == standing { 0 } else { self.contrary.saturating_add(1) };
+        let blind = matches!(now, Verdict::GpsAbsent | Verdict::VisionUnsure) && now != standing;
+        self.blind = if blind { self.blind.saturating_add(1) } else { 0 };
         let fixes = match now {
             Verdict::Agree => self.agreeing,
             Verdict::Disagree => self.disagreeing,
-            Verdict::GpsAbsent | Verdict::VisionUnsure => self.contrary,
+            Verdict::GpsAbsent | Verdict::VisionUnsure => self.blind,
         };
         if now == standing || fixes < PATIENCE {
             return Comparison { verdict: standing, distance_km, change: None };

@@ -38,7 +38,8 @@ impl Camera for Part {
         (frame.width, frame.height) = (64, 48);
         frame.rgb.resize(3 * 64 * 48, 0);
         self.0 = self.0.wrapping_add(1);
-        let tint = self.0;
+        // Zero times anything would be a blank picture.
+        let tint = self.0 | 1;
         frame.rgb.iter_mut().enumerate().for_each(|(i, v)| *v = (i as u8).wrapping_mul(tint));
         Ok(())
     }

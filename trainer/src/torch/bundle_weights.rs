@@ -11,15 +11,19 @@ use anyhow::{Context, Result, bail, ensure};
 use homing_models::Bundle;
 use homing_models::bundle::{ENCODER, HEADS, MANIFEST};
 use prost::Message;
-use tch::{Kind, Tensor};
+use tch::{Kind, Tensor, nn::VarStore};
 use tract_onnx::pb::{ModelProto, TensorProto, tensor_proto::DataType};
 
 use super::embed::Panoramas;
 use super::network::Network;
+use super::tower::Tower;
 use super::workbench::Workbench;
 
 /// Sites whose pictures give the statistics.
 const SITES: usize = 64;
+/// Names of the tower's variables begin with it.
+const TOWER: &str = "vision_model.";
+const LAST_NORM: &str = "vision_model.post_layernorm.";
 /// The stem's variables, which are unfolded and not copied.
 const STEM: &str = "vision_model.embeddings.stem.";
 const CLASS: &str = "vision_model.embeddings.class_embedding";
@@ -37,8 +41,33 @@ pub fn is_bundle(path: &Path) -> bool {
 /// When the bundle is damaged, or its tower is not the recipe's; some variables may then have been set.
 pub fn load(network: &Network, bench: &Workbench, path: &Path) -> Result<()> {
     let bundle = Bundle::open(path)?;
-    let mut weights = initialisers(&bundle.encoder).with_context(|| path.join(ENCODER).display().to_string())?;
     let heads = initialisers(&bundle.heads).with_context(|| path.join(HEADS).display().to_string())?;
+    let same_cells = bundle.geocells.encode() == bench.geocells.encode();
+    let mut fresh = Vec::new();
+    for (name, mut variable) in network.named().into_iter().filter(|(name, _)| !name.starts_with(TOWER)) {
+        match heads.get(&name).filter(|value| value.size() == variable.size()) {
+            Some(value) if same_cells || !name.starts_with("cells.") => {
+                tch::no_grad(|| variable.copy_(value));
+            }
+            _ => fresh.push(name),
+        }
+    }
+    if !fresh.is_empty() {
+        eprintln!("from {}; these heads start fresh: {}", path.display(), fresh.join(", "));
+    }
+    put(&bundle, &network.variables, &network.tower, bench, path)
+}
+
+/// Puts a bundle's encoder into the vision tower of variables that hold more than that.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_tower(variables: &VarStore, tower: &Tower, bench: &Workbench, path: &Path) -> Result<()> {
+    put(&Bundle::open(path)?, variables, tower, bench, path)
+}
+
+fn put(bundle: &Bundle, variables: &VarStore, tower: &Tower, bench: &Workbench, path: &Path) -> Result<()> {
+    let mut weights = initialisers(&bundle.encoder).with_context(|| path.join(ENCODER).display().to_string())?;
     let side = bench.recipe.tower.image_px;
     ensure!(
         bundle.manifest.image.size == side,
@@ -50,30 +79,20 @@ pub fn load(network: &Network, bench: &Workbench, path: &Path) -> Result<()> {
     if let Some(table) = weights.get_mut(POSITIONS) {
         *table = table.squeeze_dim(0);
     }
-    let same_cells = bundle.geocells.encode() == bench.geocells.encode();
-    let mut fresh = Vec::new();
-    for (name, mut variable) in network.named() {
-        if name.starts_with(STEM) {
+    for (name, mut variable) in variables.variables() {
+        // A bundle's embedding is taken before CLIP's last norm, which contrastive pretraining has.
+        if !name.starts_with(TOWER) || name.starts_with(STEM) || name.starts_with(LAST_NORM) {
             continue;
         }
-        let of_tower = name.starts_with("vision_model.");
         let value = if name == CLASS {
             variable.zeros_like()
-        } else if let Some(value) = if of_tower { weights.get(&name) } else { heads.get(&name) } {
+        } else if let Some(value) = weights.get(&name) {
             value.shallow_clone()
-        } else if of_tower {
-            bail!("{} has no {name}; is its tower the recipe's?", path.display());
         } else {
-            fresh.push(name);
-            continue;
+            bail!("{} has no {name}; is its tower the recipe's?", path.display());
         };
-        let fits = value.size() == variable.size();
-        if !of_tower && (!fits || (name.starts_with("cells.") && !same_cells)) {
-            fresh.push(name);
-            continue;
-        }
         ensure!(
-            fits,
+            value.size() == variable.size(),
             "{name} in {} has shape {:?}, the recipe's tower needs {:?}",
             path.display(),
             value.size(),
@@ -81,14 +100,9 @@ pub fn load(network: &Network, bench: &Workbench, path: &Path) -> Result<()> {
         );
         tch::no_grad(|| variable.copy_(&value));
     }
-    if !fresh.is_empty() {
-        eprintln!("from {}; these heads start fresh: {}", path.display(), fresh.join(", "));
-    }
-
     let sites: Vec<usize> = (0..bench.training.samples().len().min(SITES)).collect();
     let pictures = Panoramas::load(&*bench.training, &sites, side as usize, 0)?;
-    let device = network.variables.device();
-    let unfolded = network.tower.unfold(&pictures.pixels().to_device(device), &weights);
+    let unfolded = tower.unfold(&pictures.pixels().to_device(variables.device()), &weights);
     unfolded.with_context(|| format!("{}: is its stem the recipe's?", path.display()))
 }
 

@@ -15,6 +15,7 @@ use crate::tokens::CaptionTokenizer;
 
 use super::adamw::{AdamW, learning_rate};
 use super::batch::Part;
+use super::bundle_weights;
 use super::checkpoint::{self, fingerprint};
 use super::clip::Clip;
 use super::clip_weights::load_known;
@@ -115,6 +116,9 @@ impl Run<'_> {
         if path.exists() {
             self.step = checkpoint::restore_tensors(&path, self.fingerprint, self.tensors())?;
             eprintln!("pretraining goes on from step {} of {}", self.step, path.display());
+        } else if let Some(weights) = self.recipe.tower.weights.as_ref().filter(|path| bundle_weights::is_bundle(path))
+        {
+            bundle_weights::load_tower(&self.clip.variables, &self.clip.vision, self.bench, weights)?;
         } else if let Some(weights) = &self.recipe.tower.weights {
             load_known(&self.clip.variables, &self.recipe.tower, &self.contrastive.text, weights)?;
         }
