@@ -36,7 +36,7 @@ class Board:
     def __init__(self, qemu, kernel, file_system, folder, log):
         self.log = log
         self.lines = []
-        self.on_panorama = lambda number: None
+        self.at = 0
         self.changed = threading.Condition()
         self.sockets = {name: str(folder / f"{name}.socket") for name in ("receiver", "line")}
         ports = []
@@ -65,8 +65,6 @@ class Board:
         for raw in self.process.stdout:
             line = raw.decode(errors="replace").strip()
             self.log.write(line)
-            if shown := re.fullmatch(r"guest: shows (\d+)", line):
-                self.on_panorama(int(shown[1]))
             with self.changed:
                 self.lines.append(line)
                 self.changed.notify_all()
@@ -86,13 +84,13 @@ class Board:
             return len(self.lines)
 
     def wait(self, what, seconds, since, matches):
-        """The first line after `since` for which `matches` has an answer, and that answer."""
+        """What `matches` answers for the first line after `since` for which it has an answer; `at` is behind that line."""
         until = time.monotonic() + seconds
-        at = since
+        self.at = since
         with self.changed:
             while True:
-                for line in self.lines[at:]:
-                    at += 1
+                for line in self.lines[self.at :]:
+                    self.at += 1
                     answer = matches(line)
                     if answer:
                         return answer

@@ -4,7 +4,6 @@
 //! ```text
 //! show 7            all cameras show panorama 7
 //! look              compares what the cameras give with what is put in
-//! follow 24         each fix moves the cameras on to the next panorama, up to 24
 //! run               starts homing
 //! stall right       the camera is there and gives no frames
 //! unplug left       the camera is gone
@@ -36,8 +35,8 @@ const DRIVE: &str = "/drive";
 fn main() -> anyhow::Result<()> {
     let display = Arc::new(Mutex::new(Display::default()));
     bridge::start(Arc::clone(&display))?;
-    let cameras = Arc::new(Cameras::open(Path::new(DRIVE))?);
-    let mut vehicle = Vehicle::new(Arc::clone(&cameras));
+    let cameras = Cameras::open(Path::new(DRIVE))?;
+    let mut vehicle = Vehicle::default();
     println!("guest: ready");
     for line in io::stdin().lock().lines() {
         let line = line.context("standard input")?;
@@ -54,7 +53,6 @@ fn command(words: &[&str], cameras: &Cameras, vehicle: &mut Vehicle, display: &M
         [] => (),
         ["show", number] => cameras.show(number.parse()?)?,
         ["look"] => cameras.look()?,
-        ["follow", last] => vehicle.follow(last.parse()?),
         ["run"] => vehicle.run()?,
         ["stop"] => vehicle.stop()?,
         ["stall", name] => cameras.stall(name)?,

@@ -4,41 +4,23 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
     thread,
 };
 
 use anyhow::{Context, bail, ensure};
-
-use crate::cameras::Cameras;
 
 /// The program's configuration.
 const CONFIGURATION: &str = "/etc/homing.toml";
 /// Where it writes its fixes while it runs; the configuration says the same.
 const FIXES: &str = "/run/out/fixes.jsonl.partial";
 
-/// The program, and how the drive goes on with its fixes.
+/// The program.
+#[derive(Default)]
 pub struct Vehicle {
-    cameras: Arc<Cameras>,
-    last: Arc<AtomicU32>,
     process: Option<u32>,
 }
 
 impl Vehicle {
-    /// Not started yet; the cameras stay where they are.
-    pub fn new(cameras: Arc<Cameras>) -> Self {
-        Vehicle { cameras, last: Arc::default(), process: None }
-    }
-
-    /// From now on each fix moves the cameras on, up to a panorama. There is time until the program takes the next
-    /// one: it paces its fixes.
-    pub fn follow(&self, last: u32) {
-        self.last.store(last, Ordering::SeqCst);
-    }
-
     /// Starts the program, and tells its lines and fixes from then on.
     pub fn run(&mut self) -> anyhow::Result<()> {
         ensure!(self.process.is_none(), "it runs already");
@@ -54,7 +36,6 @@ impl Vehicle {
         let complaints = thread::spawn(move || {
             BufReader::new(err).lines().map_while(Result::ok).for_each(|line| println!("homing: {line}"));
         });
-        let (cameras, last) = (Arc::clone(&self.cameras), Arc::clone(&self.last));
         thread::spawn(move || {
             let mut fixes = Fixes::default();
             for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -62,7 +43,6 @@ impl Vehicle {
                 // The line of a fix comes when the fix is in the file.
                 if is_fix(&line) {
                     fixes.tell();
-                    cameras.next(last.load(Ordering::SeqCst)).unwrap_or_else(|e| println!("guest: {e:#}"));
                 }
             }
             let _ = complaints.join();
