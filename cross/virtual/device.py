@@ -73,17 +73,18 @@ def clock(fix):
     return fix["time"][11:22].replace(":", "")
 
 
-def drive_here(options, folder, name, sequence):
-    """The fixes that the program makes on this machine of panoramas in this sequence."""
+def drive_here(options, folder, name, sequence, times):
+    """The fixes that the program makes on this machine of panoramas in this sequence, at these times."""
     pictures, recording, out = folder / "drive", folder / name, folder / f"{name}-out"
     recording.mkdir()
-    for at, number in enumerate(sequence, 1):
+    lines = []
+    for at, (number, time) in enumerate(zip(sequence, times), 1):
+        lines.append(json.dumps({"panorama": at, "time_s": time}) + "\n")
         for camera in CAMERAS:
             (recording / f"{at:06}-{camera}.png").symlink_to((pictures / f"{number:06}-{camera}.png").resolve())
-    configuration = folder / f"{name}.toml"
-    configuration.write_text(f'board = "jetson"\nrate_hz = 10.0\n[cameras]\nrecorded = "{recording}"\n')
-    command = [options.host, "run", "--bundle", options.bundle, "--config", configuration, "--out", out, "--fixes"]
-    ran = subprocess.run([*command, str(len(sequence))], capture_output=True, text=True, timeout=900)
+    (recording / "panoramas.jsonl").write_text("".join(lines))
+    command = [options.host, "run", "--bundle", options.bundle, "--replay", recording, "--out", out]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=900)
     require(ran.returncode == 0, f"{options.host} does not drive here: {ran.stderr.strip()}")
     fixes = [json.loads(line) for line in (out / "fixes.jsonl").read_text().splitlines()]
     require(len(fixes) == len(sequence), f"{len(fixes)} fixes on this machine, expected {len(sequence)}")
@@ -292,7 +293,7 @@ def run(options):
     truth = [json.loads(line) for line in (drive / "panoramas.jsonl").read_text().splitlines()]
     log.say(f"{PANORAMAS} panoramas of 4 pictures of {(drive / 'size').read_text().strip()} pixels")
     plain = list(range(1, PANORAMAS + 1))
-    here = drive_here(options, folder, "here", plain)
+    here = drive_here(options, folder, "before", plain, [line["time_s"] for line in truth])
     off = [kilometres(position(f), (t["lat"], t["lon"])) for f, t in zip(here, truth)]
     log.say(f"{PANORAMAS} fixes on this machine, {statistics.median(off):.0f} km off in the median")
     # Where the vehicle stands when things fail: the fix is narrow, and the truth well inside it.
@@ -322,9 +323,9 @@ def run(options):
         sequence = drive_there(board, satellites, truth, log)
         made = all_fixes(board)[: len(sequence)]
         if sequence != plain:
-            # This machine sees what the board saw: a slow one sees some twice.
-            log.say(f"the board's fixes saw the panoramas {sequence}")
-            here = drive_here(options, folder, "again", [number or 1 for number in sequence])
+            log.say(f"the board was slow; its fixes saw the panoramas {sequence}")
+        # This machine sees what the board saw, at the board's times: the program goes by them.
+        here = drive_here(options, folder, "here", [number or 1 for number in sequence], [seconds(fix) for fix in made])
         same_drive(made, here, sequence, log)
         sentences(board, consumer, log)
         known = [position(fix) for fix in made]
