@@ -16,16 +16,19 @@ use embedded_graphics::{
 };
 use homing_board::Screen;
 
-/// What stands where: name, corner, letters at most, font, and whether it is dark on light.
-const LAYOUT: [(&str, (i32, i32), u32, &MonoFont<'static>, bool); 8] = [
-    ("title", (2, 1), 17, &FONT_5X8, true),
-    ("views", (87, 2), 3, &FONT_4X6, true),
-    ("clock", (101, 1), 5, &FONT_5X8, true),
-    ("place", (1, 12), 19, &FONT_6X10, false),
-    ("country", (115, 12), 2, &FONT_6X10, false),
-    ("position", (1, 24), 21, &FONT_6X10, false),
-    ("radius", (1, 37), 25, &FONT_5X8, false),
-    ("verdict", (1, 50), 21, &FONT_6X10, false),
+/// A text of the screen: its name, left upper corner, letters at most, font, and whether it is dark on light.
+struct Place(&'static str, Point, u32, &'static MonoFont<'static>, bool);
+
+/// What stands where.
+const LAYOUT: [Place; 8] = [
+    Place("title", Point::new(2, 1), 17, &FONT_5X8, true),
+    Place("views", Point::new(87, 2), 3, &FONT_4X6, true),
+    Place("clock", Point::new(101, 1), 5, &FONT_5X8, true),
+    Place("place", Point::new(1, 12), 19, &FONT_6X10, false),
+    Place("country", Point::new(115, 12), 2, &FONT_6X10, false),
+    Place("position", Point::new(1, 24), 21, &FONT_6X10, false),
+    Place("radius", Point::new(1, 37), 25, &FONT_5X8, false),
+    Place("verdict", Point::new(1, 50), 21, &FONT_6X10, false),
 ];
 /// Height of the bar on top.
 const BAR: u32 = 9;
@@ -40,9 +43,8 @@ pub fn read(hex: &str) -> anyhow::Result<BTreeMap<&'static str, String>> {
     let bar = Rectangle::new(Point::zero(), Size::new(Screen::WIDTH, BAR));
     bar.into_styled(PrimitiveStyle::with_fill(BinaryColor::On)).draw(&mut again)?;
     let mut says = BTreeMap::new();
-    for (name, at, letters, font, inverse) in LAYOUT {
+    for Place(name, at, letters, font, inverse) in LAYOUT {
         let known = letters_of(font);
-        let at = Point::new(at.0, at.1);
         let letter = |n: u32| {
             let step = (font.character_size.width * n) as i32;
             let cell = cell(&seen, at + Point::new(step, 0), font, inverse);
@@ -113,13 +115,13 @@ mod tests {
         let bar = Rectangle::new(Point::zero(), Size::new(128, BAR));
         bar.into_styled(PrimitiveStyle::with_fill(BinaryColor::On)).draw(&mut screen).unwrap();
         let texts = ["HOMING simulated", "4v", "10:24", "Saint-\u{c9}tienne", "FR", "45.440\u{b0}N 4.387\u{b0}E"];
-        for (text, (_, at, _, font, inverse)) in texts.into_iter().zip(LAYOUT) {
+        for (text, Place(_, at, _, font, inverse)) in texts.into_iter().zip(LAYOUT) {
             let colour = if inverse { BinaryColor::Off } else { BinaryColor::On };
             let style = MonoTextStyle::new(font, colour);
-            Text::with_baseline(text, Point::new(at.0, at.1), style, Baseline::Top).draw(&mut screen).unwrap();
+            Text::with_baseline(text, at, style, Baseline::Top).draw(&mut screen).unwrap();
         }
         let says = read(&hex(&screen)).unwrap();
-        for (text, (name, ..)) in texts.into_iter().zip(LAYOUT) {
+        for (text, Place(name, ..)) in texts.into_iter().zip(LAYOUT) {
             assert_eq!(says[name], text);
         }
         assert_eq!(says["verdict"], "");
