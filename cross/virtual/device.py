@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 # A drive on which the cameras know well where they are.
 SEED, PANORAMAS = 5, 16
 # Seconds between two fixes. Where the emulated processor takes longer for one, it takes longer.
-PACE_S = 2.0
+PACE_S = 4.0
 # So long after the cameras moved on every frame is of the new panorama.
 SETTLED_S = 0.5
 # Fixes in a row that agree with each other before one counts: the program remembers so many.
