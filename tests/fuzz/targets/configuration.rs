@@ -11,7 +11,7 @@ mod config;
 #[path = "../../../runtime/src/report/settings.rs"]
 mod settings;
 mod report {
-    pub use crate::settings;
+    pub(crate) use crate::settings;
 }
 
 /// In place of the store of bundles, which needs the models.
