@@ -1,7 +1,7 @@
 //! The program: started, listened to, ended.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
     thread,
@@ -13,6 +13,9 @@ use anyhow::{Context, bail, ensure};
 const CONFIGURATION: &str = "/etc/homing.toml";
 /// Where it writes its fixes while it runs; the configuration says the same.
 const FIXES: &str = "/run/out/fixes.jsonl.partial";
+
+/// Where processes are put that have what time the others leave.
+const GROUP: &str = "/sys/fs/cgroup/program/cgroup.procs";
 
 /// The program.
 #[derive(Default)]
@@ -32,6 +35,7 @@ impl Vehicle {
             .spawn()
             .context("/bin/homing")?;
         self.process = Some(child.id());
+        fs::write(GROUP, child.id().to_string()).context(GROUP)?;
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else { bail!("no pipes") };
         let complaints = thread::spawn(move || {
             BufReader::new(err).lines().map_while(Result::ok).for_each(|line| println!("homing: {line}"));
