@@ -129,13 +129,19 @@ impl Store {
             let _ = fs::remove_dir_all(&partial);
             return Ok(model);
         }
+        // What a bad bundle gives way to has come to an estimate and is whole: a current one on trial has not.
+        let good = |link: &str| {
+            let last = store.target(link).filter(|last| last != version)?;
+            Bundle::open(&dir.join(link)).is_ok().then_some(last)
+        };
+        let proven = if store.trial().is_none() { good(CURRENT) } else { None };
+        let last = proven.or_else(|| good(PREVIOUS)).or_else(|| good(CURRENT));
+        let last = last.or_else(|| before.is_dir().then(|| before.to_owned()));
         let replaced = match fs::remove_dir_all(dir.join(version)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => fs::rename(&partial, dir.join(version)),
         };
         replaced.map_err(|e| store.refused(&id, e))?;
-        let last = store.target(CURRENT).filter(|last| last != version);
-        let last = last.or_else(|| before.is_dir().then(|| before.to_owned()));
         // The current one changes last: until then a start finds the store as it was, but for a trial that ends soon.
         if let Some(last) = last {
             store.link(PREVIOUS, &last)?;
@@ -167,7 +173,8 @@ impl Store {
         self.remove(TRIAL)
     }
 
-    /// Takes back the count of a start whose cameras gave nothing to look at: that is not the bundle's fault.
+    /// Takes back the count of a start that came to nothing for a reason which is not the bundle's fault: no picture to
+    /// look at, or a line that cannot be opened.
     ///
     /// # Errors
     /// When the store cannot be written.

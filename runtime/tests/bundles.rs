@@ -94,6 +94,25 @@ fn a_model_is_installed_proved_replaced_and_returned_to() {
 }
 
 #[test]
+fn what_was_never_proved_or_is_damaged_is_not_returned_to() {
+    let vehicle = Vehicle::with(&["one", "two", "three"]);
+    vehicle.installed("one");
+    vehicle.runs(&[]);
+    // Two is replaced before it has come to an estimate.
+    vehicle.installed("two");
+    vehicle.installed("three");
+    fs::write(vehicle.store().join("current/heads.onnx"), "bits rot").unwrap();
+    assert_eq!(vehicle.runs(&[]).0, "one");
+    // Two is proved and rots; what comes after it can still go back to one.
+    vehicle.installed("two");
+    vehicle.runs(&[]);
+    fs::write(vehicle.store().join("current/heads.onnx"), "bits rot").unwrap();
+    vehicle.installed("three");
+    fs::write(vehicle.store().join("current/heads.onnx"), "bits rot").unwrap();
+    assert_eq!(vehicle.runs(&[]).0, "one");
+}
+
+#[test]
 fn a_bundle_that_is_damaged_gives_way_to_the_one_before() {
     let vehicle = Vehicle::with(&["one", "two"]);
     vehicle.installed("one");
@@ -122,10 +141,13 @@ fn a_bundle_that_comes_to_no_estimate_gives_way_to_the_one_before() {
     vehicle.installed("one");
     vehicle.runs(&[]);
     vehicle.installed("two");
-    // As if each start ended before its first fix: in a link that cannot be opened.
-    for _ in 0..3 {
+    // That a line cannot be opened is not the model's fault.
+    for _ in 0..4 {
         fails(&vehicle.run(&["--link", "/nonexistent/line"]), &["/nonexistent/line"]);
     }
+    assert_eq!(fs::read_to_string(vehicle.store().join("trial")).unwrap(), "0\n");
+    // As three starts leave it that ended before their first fix.
+    fs::write(vehicle.store().join("trial"), "3\n").unwrap();
     let (model, told) = vehicle.runs(&[]);
     assert_eq!(model, "one");
     assert!(told.contains("current came to no estimate in 3 starts"), "{told}");

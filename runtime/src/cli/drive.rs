@@ -39,10 +39,12 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let dir = args.out.or(config.out.take()).unwrap_or_else(|| PathBuf::from("out"));
     let place = config.bundle_place(args.ride.bundle.bundle.as_deref());
     let (model, trial) = store::open(&place, config.threads, &mut |line| tell(line))?;
-    let out = OutDir::claim(&dir)?;
     let output = HostOutput { display: Some(dir.join(DISPLAY_FILE)), link: args.link.or(config.link.take()) };
-    let mounted = mount(&config, &args.ride, args.replay, model.card.image_px, &output)?;
-    let Mounted { board, vehicle, limit, pace } = mounted;
+    let claimed = OutDir::claim(&dir).map_err(anyhow::Error::from);
+    let ready = claimed
+        .and_then(|out| Ok((out, mount(&config, &args.ride, args.replay, model.card.image_px, &output)?)))
+        .inspect_err(|_| excused(trial.as_ref()));
+    let (out, Mounted { board, vehicle, limit, pace }) = ready?;
 
     let stop = stop_on_signal()?;
     let mut watcher = Watcher::new(limit, vehicle, trial);
@@ -66,6 +68,13 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     outcome.and(finished)?;
     watcher.end(&summary, &dir);
     Ok(watcher.code())
+}
+
+/// The start that ends here does not speak against the model.
+fn excused(trial: Option<&Store>) {
+    if let Some(Err(e)) = trial.map(Store::excuse) {
+        tell(&e.to_string());
+    }
 }
 
 fn save_png(picture: &image::RgbImage, path: &Path) -> Result<(), OutError> {
