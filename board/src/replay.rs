@@ -6,7 +6,7 @@ use crate::{
     Board, BoardError, Camera, Display,
     cameras::recorded::Replay,
     host::{HostOutput, PngDisplay},
-    line::{self, LineSettings},
+    line,
     panel::Panel,
 };
 
@@ -23,7 +23,7 @@ pub fn board(folder: &Path, output: &HostOutput) -> Result<(Board, u64), BoardEr
         cameras: cameras.map(|camera| camera.map(|camera| Box::new(camera) as Box<dyn Camera>)),
         gnss: Some(Box::new(gnss)),
         display: output.display.clone().map(|path| Box::new(PngDisplay::new(path)) as Box<dyn Display>),
-        link: output.link.as_deref().map(|link| line::open(link, &LineSettings::default())).transpose()?,
+        link: output.link.as_deref().map(|link| line::open(link, &output.line)).transpose()?,
         panel: Panel::default(),
     };
     Ok((board, panoramas))

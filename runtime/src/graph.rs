@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use homing_kernels::{Fused, Kernel, KernelError, Pixels, fuse};
+use homing_kernels::{Fused, Kernel, KernelError, Packed, Pixels, fuse};
 use tract_onnx::{
     pb::{TensorProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto},
     prelude::*,
@@ -79,6 +79,7 @@ pub enum GraphError {
 pub(crate) struct Graph {
     file: &'static str,
     model: InferenceModel,
+    packed: Arc<Packed>,
     /// Sizes of the first input as the file states them, `None` for a symbol.
     pub input: Vec<Option<i64>>,
     pub outputs: Vec<String>,
@@ -114,10 +115,10 @@ impl Graph {
         // The shapes written in the file carry symbols, which would contradict the numbers put in for them.
         let onnx = onnx.with_ignore_output_shapes(true).with_ignore_value_info(true);
         let model = onnx.model_for_proto_model(&proto).map_err(load)?;
-        Ok(Graph { file, model, input, outputs, replaceable })
+        Ok(Graph { file, model, packed: Arc::default(), input, outputs, replaceable })
     }
 
-    /// Makes a plan for an input of this shape, made of these pixels if of any; `views` takes the place of the symbol of
+    /// Makes a plan for an input of this shape, made of these pixels if of any, which are the same for all plans; `views` takes the place of the symbol of
     /// that name.
     pub fn plan(&self, shape: &[usize], views: usize, pixels: Option<&Pixels>) -> Result<Planned, GraphError> {
         let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file: self.file, cause })?;
@@ -128,7 +129,7 @@ impl Graph {
             }
             model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
             let mut model = model.into_typed()?;
-            let fused = fuse(kernel, pixels, &mut model)?;
+            let fused = fuse(kernel, pixels, &self.packed, &mut model)?;
             Ok(Planned { plan: model.into_optimized()?.into_runnable()?, fused })
         };
         let planned = build().map_err(|e| GraphError::Load { file: self.file, cause: one_line(&e) })?;

@@ -8,14 +8,19 @@
 mod place;
 
 use std::{
-    process::Stdio,
+    process::{Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime},
 };
 
 use chrono::{DateTime, Utc};
 use homing_board::{Frame, Link, cameras::recorded::Recorder, line::PtyLink};
-use place::{Place, json_lines, text};
+use place::{Place, fails, json_lines, names, text};
+
+/// It needs no model.
+fn map(place: &Place, arguments: &[&str]) -> Output {
+    place.command(arguments).output().unwrap()
+}
 
 fn record(place: &Place, panoramas: u32) {
     let mut recorder = Recorder::open(&place.path().join("recording")).unwrap();
@@ -83,6 +88,28 @@ fn recorded_cameras_a_receiver_and_a_line_make_a_vehicle() {
     let line = std::fs::read_to_string(place.path().join("line.nmea")).unwrap();
     assert_eq!(line.lines().filter(|l| l.starts_with("$GPRMC,")).count(), 6);
     assert_eq!(line, std::fs::read_to_string(place.path().join("out/drive.nmea")).unwrap());
+
+    // A vehicle is switched off when its fixes are on the disk; who wants to see them draws them elsewhere.
+    assert_eq!(names(&place.path().join("out")), ["drive.nmea", "fixes.jsonl"]);
+    let drawn = map(&place, &["map", "out"]);
+    assert_eq!(text(&drawn.stdout), "6 fixes on drive.png\n", "{}", text(&drawn.stderr));
+    assert_eq!(image::open(place.path().join("drive.png")).unwrap().width(), 1600);
+}
+
+#[test]
+fn a_log_that_was_cut_off_is_drawn_and_a_damaged_one_named() {
+    let place = Place::new();
+    assert!(place.homing(&["--fixes", "3", "--out", "out"]).status.success());
+    let log = std::fs::read_to_string(place.path().join("out/fixes.jsonl")).unwrap();
+    std::fs::write(place.path().join("cut.jsonl"), &log[..log.len() - 40]).unwrap();
+    let drawn = map(&place, &["map", "cut.jsonl", "out", "--out", "both.png"]);
+    assert_eq!(text(&drawn.stdout), "5 fixes on both.png\n", "{}", text(&drawn.stderr));
+    std::fs::write(place.path().join("damaged.jsonl"), log.replacen("views", "eyes", 3).replacen("\"lat\"", "lat", 3))
+        .unwrap();
+    fails(&map(&place, &["map", "damaged.jsonl"]), &["damaged.jsonl, line 1, is no fix of homing"]);
+    fails(&map(&place, &["map", "absent.jsonl"]), &["cannot read absent.jsonl"]);
+    std::fs::write(place.path().join("empty.jsonl"), "").unwrap();
+    fails(&map(&place, &["map", "empty.jsonl"]), &["there is no fix in empty.jsonl"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use homing_kernels::{Fused, Kernel, fuse};
+use homing_kernels::{Fused, Kernel, Packed, fuse};
 use homing_planet::hash::Rng;
 use homing_tests::peers::{self, root};
 use homing_trainer::encoder_graph::{Precision, encoder_graph};
@@ -91,7 +91,7 @@ fn worker(arguments: &[String]) {
         let mut model = model.into_typed()?;
         let fused = match kernel.as_str() {
             "plain" => Fused::default(),
-            kernel => fuse(kernel.parse()?, None, &mut model)?,
+            kernel => fuse(kernel.parse()?, None, &Packed::default(), &mut model)?,
         };
         Ok((model.into_optimized()?.into_runnable()?, fused))
     };

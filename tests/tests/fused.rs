@@ -1,6 +1,6 @@
 //! Our operators inside tract, put into standard ONNX files, against the same files as tract runs them.
 
-use homing_kernels::{Fused, Kernel, fuse};
+use homing_kernels::{Fused, Kernel, Packed, fuse};
 use homing_planet::hash::Rng;
 use homing_trainer::encoder_graph::{Precision, encoder_graph};
 use homing_trainer::onnx::to_bytes;
@@ -28,7 +28,7 @@ fn run(file: &[u8], views: usize, side: usize, kernel: Option<Kernel>) -> (Vec<f
     let shape = [views, 3, side, side];
     model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape)).unwrap();
     let mut model = model.into_typed().unwrap();
-    let fused = kernel.map(|kernel| fuse(kernel, None, &mut model).unwrap()).unwrap_or_default();
+    let fused = kernel.map(|kernel| fuse(kernel, None, &Packed::default(), &mut model).unwrap()).unwrap_or_default();
     let model = model.into_optimized().unwrap().into_runnable().unwrap();
     let mut rng = Rng::new(77);
     let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal()).collect();

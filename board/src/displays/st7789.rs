@@ -279,6 +279,29 @@ mod tests {
         }
     }
 
+    /// What a person sees, kept as a picture to look at: `st7789.png` beside this file.
+    #[test]
+    fn the_picture_is_the_one_that_was_looked_at() {
+        let (mut display, chip) = open(Rotation::Deg0);
+        display.show(&text("Reykjavik, IS", "64.147 N")).unwrap();
+        let side = u32::from(SIDE);
+        let seen = image::RgbImage::from_fn(side, side, |x, y| {
+            let colour = chip.borrow().seen(x as u16, y as u16);
+            let part = |value: u8, most: u8| (u32::from(value) * 255 / u32::from(most)) as u8;
+            image::Rgb([
+                part(colour.r(), Rgb565::MAX_R),
+                part(colour.g(), Rgb565::MAX_G),
+                part(colour.b(), Rgb565::MAX_B),
+            ])
+        });
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/displays/st7789.png");
+        if image::open(&golden).ok().is_none_or(|golden| golden.to_rgb8() != seen) {
+            let drawn = std::env::temp_dir().join("st7789.png");
+            seen.save(&drawn).unwrap();
+            panic!("{} is another picture than {}: look at it", drawn.display(), golden.display());
+        }
+    }
+
     #[test]
     fn a_lit_column_is_as_bright_wherever_it_is() {
         for x in 0..Screen::WIDTH {

@@ -28,6 +28,8 @@ pub struct HostOutput {
     pub display: Option<PathBuf>,
     /// Where sentences go, as [`line::open`] reads it.
     pub link: Option<String>,
+    /// How a serial line is run.
+    pub line: LineSettings,
 }
 
 /// The vehicle, shared by everything that is mounted on it.
@@ -52,7 +54,7 @@ pub fn board(
         let camera = SimulatedCamera::new(CAMERA_NAMES[i], CAMERA_BEARINGS_DEG[i], camera_px, dead, vehicle.clone());
         Some(Box::new(camera) as Box<dyn Camera>)
     });
-    let link = output.link.as_deref().map(|link| line::open(link, &LineSettings::default())).transpose()?;
+    let link = output.link.as_deref().map(|link| line::open(link, &output.line)).transpose()?;
     let board = Board {
         name: "host (simulated drive)".to_owned(),
         clock: Box::new(SimulatedClock(vehicle.clone())),

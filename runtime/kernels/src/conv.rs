@@ -7,6 +7,8 @@ use crate::simd::{Family, Simd, Work, run};
 
 /// Steps of a weight's second byte in one of the first.
 const FINER: f32 = 254.0;
+/// Outputs whose weights are rounded side by side.
+const BESIDE: usize = 16;
 
 /// Bytes of pixels are stored as numbers about zero.
 const MIDDLE: f32 = 128.0;
@@ -168,6 +170,13 @@ impl Windows {
     }
 }
 
+/// The nearest whole number, the even one of two, for what is far from the largest floats: without the instruction for
+/// it, which not every processor has, the library's function takes longer than all the rest.
+fn nearest(x: f32) -> f32 {
+    const WHOLE: f32 = 1.5 * (1 << 23) as f32;
+    (x + WHOLE) - WHOLE
+}
+
 /// How a byte is stored for a kernel.
 fn stored(kernel: Kernel, byte: i32) -> u8 {
     (byte as u8) ^ if Family::of(kernel).unsigned { 0x80 } else { 0 }
@@ -251,24 +260,37 @@ impl Convolution {
         // What a byte of this channel is worth, and the number that byte 0 stands for.
         let channel = |c: usize| pixels.map_or((1.0, 0.0), |p| (p.gain[c], p.shift[c] + MIDDLE * p.gain[c]));
         let mut bias = bias.to_vec();
-        let [mut bytes, mut rests] = [(); 2].map(|()| vec![0i8; depth * outputs]);
-        let mut scales = Vec::with_capacity(outputs);
-        for (output, row) in weights.chunks_exact(depth).enumerate() {
-            let own: Vec<f32> = row.iter().enumerate().map(|(i, w)| w * channel(i / (size * size)).0).collect();
-            let most = own.iter().fold(0f32, |most, w| most.max(w.abs()));
-            let factor = if most > 0.0 { 127.0 / most } else { 0.0 };
-            scales.push(most / 127.0);
-            for (i, weight) in own.iter().enumerate() {
+        let mut largest = vec![0f32; outputs];
+        for ((row, bias), largest) in weights.chunks_exact(depth).zip(&mut bias).zip(&mut largest) {
+            for (c, row) in row.chunks_exact(size * size).enumerate() {
+                let (gain, shift) = channel(c);
+                *largest = row.iter().fold(*largest, |most, w| most.max((w * gain).abs()));
+                row.iter().for_each(|w| *bias += w * shift);
+            }
+        }
+        let factors: Vec<f32> = largest.iter().map(|most| if *most > 0.0 { 127.0 / most } else { 0.0 }).collect();
+        let mut scales: Vec<f32> = largest.iter().map(|most| most / 127.0).collect();
+        let sees_picture = window.layout == Layout::ChannelsFirst;
+        let mut bytes = vec![0i8; depth * outputs];
+        let mut rests = vec![0i8; if sees_picture { depth * outputs } else { 0 }];
+        // Some outputs at a time, so that what is read and what is written both lie close together.
+        for first in (0..outputs).step_by(BESIDE) {
+            let own = first..(first + BESIDE).min(outputs);
+            for i in 0..depth {
                 let (c, place) = (i / (size * size), i % (size * size));
                 let at = match window.layout {
                     Layout::ChannelsFirst => i,
                     Layout::ChannelsLast => place * channels + c,
                 };
-                let exact = weight * factor;
-                let whole = exact.round_ties_even();
-                bytes[at * outputs + output] = whole as i8;
-                rests[at * outputs + output] = ((exact - whole) * FINER).round_ties_even() as i8;
-                bias[output] += row[i] * channel(c).1;
+                let gain = channel(c).0;
+                for output in own.clone() {
+                    let exact = weights[output * depth + i] * gain * factors[output];
+                    let whole = nearest(exact);
+                    bytes[at * outputs + output] = whole as i8;
+                    if sees_picture {
+                        rests[at * outputs + output] = nearest((exact - whole) * FINER) as i8;
+                    }
+                }
             }
         }
         let linear = |bytes: &[i8], scales: &[f32], bias: &[f32]| {
@@ -276,7 +298,6 @@ impl Convolution {
         };
         let layer = linear(&bytes, &scales, &bias)?;
         scales.iter_mut().for_each(|scale| *scale /= FINER);
-        let sees_picture = window.layout == Layout::ChannelsFirst;
         let rest = if sees_picture { Some(linear(&rests, &scales, &vec![0.0; outputs])?) } else { None };
         Ok(Convolution { window, layer, rest, pixels: pixels.cloned() })
     }

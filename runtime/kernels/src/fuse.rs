@@ -11,17 +11,21 @@ mod graph;
 mod linear;
 mod norm;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_core::internal::*;
 
-use crate::conv::Pixels;
+use crate::conv::{Convolution, Pixels};
 use crate::cpu::Kernel;
+use crate::linear::Linear;
 
 /// What operators are made for.
 struct Target<'a> {
     kernel: Kernel,
     pixels: Option<&'a Pixels>,
+    packed: &'a Packed,
 }
 
 /// A rule: what it puts in, how it finds the place.
@@ -55,13 +59,37 @@ impl fmt::Display for Fused {
     }
 }
 
+/// Weights as the operators have them. Plans of one file, one kernel and the same pixels share theirs, whatever their
+/// number of views: a further plan then takes next to no time and memory.
+#[derive(Debug, Default)]
+pub struct Packed {
+    linears: ByNode<Linear>,
+    convolutions: ByNode<Convolution>,
+}
+
+/// By the name of the node in the file.
+type ByNode<T> = Mutex<HashMap<String, Arc<T>>>;
+
+/// What a node's weights are packed to, now or before.
+fn packed<T>(known: &ByNode<T>, node: &str, pack: impl FnOnce() -> Option<T>) -> Option<Arc<T>> {
+    // Whoever panicked before left whole entries.
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(layer) = known.get(node) {
+        return Some(Arc::clone(layer));
+    }
+    let layer = Arc::new(pack()?);
+    known.insert(node.to_owned(), Arc::clone(&layer));
+    Some(layer)
+}
+
 /// Rewrites a graph for a kernel. `pixels` says what the graph's input is made of, where it is known: a convolution on
-/// it is then exact but for its weights. Convolutions become ones on bytes only where linear layers do.
+/// it is then exact but for its weights. Convolutions become ones on bytes only where linear layers do. `packed` has the
+/// weights of the plans before, and keeps those of this one.
 ///
 /// # Errors
 /// When tract refuses a patch.
-pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, model: &mut TypedModel) -> TractResult<Fused> {
-    let target = &Target { kernel, pixels };
+pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, packed: &Packed, model: &mut TypedModel) -> TractResult<Fused> {
+    let target = &Target { kernel, pixels, packed };
     let linear = everywhere(target, model, linear::rule)?;
     let fused = Fused {
         linear,
@@ -79,16 +107,44 @@ pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, model: &mut TypedModel) -> 
 /// Applies a rule until it finds no place any more; gives how often it did.
 fn everywhere(target: &Target, model: &mut TypedModel, rule: Rule) -> TractResult<usize> {
     let mut count = 0;
-    'graph: loop {
+    loop {
+        let before = count;
         for id in model.eval_order()? {
+            // What a patch of this round has replaced is still there, and nobody asks for it any more.
+            if !is_asked_for(model, id) {
+                continue;
+            }
             let node = model.node(id);
             if let Some(patch) = rule(target, model, node).with_context(|| format!("at {node}"))? {
                 patch.apply(model)?;
-                model.compact()?;
                 count += 1;
-                continue 'graph;
             }
         }
-        return Ok(count);
+        if count == before {
+            return Ok(count);
+        }
+        // Once a round: it goes through the whole graph, and gives the nodes other numbers.
+        model.compact()?;
+    }
+}
+
+fn is_asked_for(model: &TypedModel, id: usize) -> bool {
+    let node = model.node(id);
+    node.outputs.iter().any(|o| !o.successors.is_empty())
+        || model.output_outlets().is_ok_and(|all| all.iter().any(|o| o.node == id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_packed_once() {
+        let known = ByNode::default();
+        let first = packed(&known, "a", || Some(1)).unwrap();
+        let again = packed(&known, "a", || panic!("it was packed before")).unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(packed(&known, "b", || None::<i32>), None);
+        assert_eq!(packed(&known, "b", || Some(2)).as_deref(), Some(&2), "what could not be packed is asked for again");
     }
 }

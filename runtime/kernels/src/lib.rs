@@ -18,7 +18,7 @@ mod tile;
 pub use attention::{Attention, Projections, Shape};
 pub use conv::{Convolution, ConvolutionError, Layout, Pixels, Window, Windows};
 pub use cpu::{Kernel, KernelError, VARIABLE};
-pub use fuse::{Fused, fuse};
+pub use fuse::{Fused, Packed, fuse};
 pub use linear::{Epilogue, Linear, ShapeError};
 pub use maths::Activation;
 pub use rows::{Bytes, LayerNorm, layer_norm};

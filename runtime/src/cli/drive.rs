@@ -26,7 +26,7 @@ use crate::{
     capture::Panorama,
     config::Config,
     event::Event,
-    report::{DriveMap, Fix, OutDir, OutError, json},
+    report::{DriveMap, Fix, MapWords, OutDir, json, save_png},
     store::{self, Store},
     supervise::{DISPLAY_FILE, Files, MAP_FILE, Observer, Supervisor},
 };
@@ -37,9 +37,14 @@ const PORTRAIT_PX: u32 = 256;
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut config = configured(&args.ride)?;
     let dir = args.out.or(config.out.take()).unwrap_or_else(|| PathBuf::from("out"));
+    let at_a_desk = args.replay.is_some() || config.board.carrier().is_none();
     let place = config.bundle_place(args.ride.bundle.bundle.as_deref());
     let (model, trial) = store::open(&place, config.threads, &mut |line| tell(line))?;
-    let output = HostOutput { display: Some(dir.join(DISPLAY_FILE)), link: args.link.or(config.link.take()) };
+    let output = HostOutput {
+        display: Some(dir.join(DISPLAY_FILE)),
+        link: args.link.or(config.link.take()),
+        line: config.line.clone(),
+    };
     let claimed = OutDir::claim(&dir).map_err(anyhow::Error::from);
     let ready = claimed
         .and_then(|out| Ok((out, mount(&config, &args.ride, args.replay, model.card.image_px, &output)?)))
@@ -47,11 +52,12 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (out, Mounted { board, vehicle, limit, pace }) = ready?;
 
     let stop = stop_on_signal()?;
-    let mut watcher = Watcher::new(limit, vehicle, trial);
+    // A vehicle is not kept waiting at its end: homing map draws its log whenever somebody asks.
+    let mut watcher = Watcher::new(limit, vehicle, trial, at_a_desk.then(DriveMap::default));
     watcher.begin(&model, &board, &config, &dir)?;
     // Last of all, so that a start that fails leaves nothing behind.
     let mut files = Some(Files::create(&out)?);
-    let card = model.card.clone();
+    let title = if model.card.simulated_planet { "a drive on the simulated planet" } else { "a drive" };
     let mut supervisor = Supervisor::new(board, model, config.sentences);
     if let Some(settings) = config.mavlink {
         supervisor.speak_mavlink(settings);
@@ -62,7 +68,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     // Whatever ended the drive: what was written is complete and gets its name.
     let finished = files.take().map_or(Ok(()), Files::finish);
     let summary = watcher.summary(&supervisor);
-    if let Some(map) = watcher.map.paint(&card, &summary) {
+    if let Some(map) = watcher.map.as_ref().and_then(|map| map.paint(&MapWords { title, way: "driven" }, &summary)) {
         save_png(&map, &dir.join(MAP_FILE))?;
     }
     outcome.and(finished)?;
@@ -77,18 +83,6 @@ fn excused(trial: Option<&Store>) {
     }
 }
 
-fn save_png(picture: &image::RgbImage, path: &Path) -> Result<(), OutError> {
-    let partial = path.with_extension("png.partial");
-    let saved = picture.save_with_format(&partial, image::ImageFormat::Png).map_err(|e| match e {
-        image::ImageError::IoError(e) => e,
-        other => io::Error::other(other),
-    });
-    saved.and_then(|()| std::fs::rename(&partial, path)).map_err(|source| {
-        let _ = std::fs::remove_file(&partial);
-        OutError::Write { path: path.to_owned(), source }
-    })
-}
-
 /// Prints fixes and gathers the summary and the map.
 struct Watcher {
     limit: Option<u64>,
@@ -98,7 +92,8 @@ struct Watcher {
     trial: Option<Store>,
     /// The system's log, when standard error goes there.
     journal: Option<Journal>,
-    map: DriveMap,
+    /// Of a drive at a desk.
+    map: Option<DriveMap>,
     single_km: Vec<f64>,
     country_hits: usize,
     known_countries: usize,
@@ -113,13 +108,13 @@ struct Watcher {
 const REMEMBERED: usize = 100_000;
 
 impl Watcher {
-    fn new(limit: Option<u64>, vehicle: Option<host::Shared>, trial: Option<Store>) -> Self {
+    fn new(limit: Option<u64>, vehicle: Option<host::Shared>, trial: Option<Store>, map: Option<DriveMap>) -> Self {
         Watcher {
             limit,
             vehicle,
             trial,
             journal: Journal::of_standard_error(),
-            map: DriveMap::default(),
+            map,
             single_km: Vec::new(),
             country_hits: 0,
             known_countries: 0,
@@ -181,7 +176,7 @@ impl Watcher {
     fn summary(&self, supervisor: &Supervisor) -> Vec<(String, String)> {
         let row = |name: &str, value: String| (name.to_owned(), value);
         let mut rows = vec![row("fixes", self.fixes.to_string())];
-        if let Some(km) = self.map.median_error_km() {
+        if let Some(km) = self.map.as_ref().and_then(DriveMap::median_error_km) {
             rows.push(row("median error", kilometres(km)));
         }
         if !self.single_km.is_empty() {
@@ -225,7 +220,9 @@ impl Observer for Watcher {
         }
         let place = fix.tracked.as_ref().map(|t| model.locator.place(&t.candidate));
         if self.totals_ms.len() < REMEMBERED {
-            self.map.push(fix);
+            if let Some(map) = &mut self.map {
+                map.push(fix);
+            }
             self.totals_ms.push(fix.latency.total().as_secs_f64() * 1000.0);
             if let (Some(estimate), Some(truth)) = (&fix.estimate, fix.truth) {
                 self.single_km.push(estimate.position().distance_km(truth));
@@ -235,13 +232,14 @@ impl Observer for Watcher {
                 self.country_hits += usize::from(same_country(tracked.position, truth));
             }
         }
-        if DriveMap::portrait_at(fix.number, self.limit.unwrap_or(SIMULATED_FIXES)) {
+        let portrait_at = DriveMap::portrait_at(fix.number, self.limit.unwrap_or(SIMULATED_FIXES));
+        if let Some(map) = self.map.as_mut().filter(|_| portrait_at) {
             let place = place.map_or_else(String::new, |p| p.to_string());
             let off = fix.error_km().map_or_else(String::new, |km| format!(", {} off", kilometres(km)));
             let caption = format!("{}  guess: {place}{off}", &json::time(fix.time)[11..16]);
             match self.vehicle.as_ref().map(|vehicle| host::portrait(vehicle, PORTRAIT_PX)) {
-                Some(Ok(frames)) => self.map.portrait(caption, frames.iter()),
-                Some(Err(_)) | None => self.map.portrait(caption, panorama.views()),
+                Some(Ok(frames)) => map.portrait(caption, frames.iter()),
+                Some(Err(_)) | None => map.portrait(caption, panorama.views()),
             }
         }
         let time = json::time(fix.time);

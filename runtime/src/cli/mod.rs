@@ -5,6 +5,7 @@ mod evaluate;
 mod install;
 mod journal;
 mod locate;
+mod map;
 mod model;
 mod mounted;
 mod record;
@@ -27,6 +28,7 @@ use crate::{
     check,
     config::Config,
     store,
+    supervise::MAP_FILE,
 };
 
 /// Tells a vehicle that lost GPS where it is, from four cameras. Without a command: a simulated drive.
@@ -47,6 +49,8 @@ enum Command {
     /// Keep what the cameras see and GNSS says, to be driven again with run --replay
     #[command(after_help = RECORDING)]
     Record(RecordArgs),
+    /// Draw a vehicle's log of fixes on a map
+    Map(MapArgs),
     /// Say where pictures were taken: one to four (front right back left), or a directory of them
     #[command(after_help = CELLS)]
     Locate(LocateArgs),
@@ -105,7 +109,7 @@ struct RunArgs {
     /// Drive a recording of homing record again, with its cameras, its GNSS and its times, as fast as it goes
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["seed", "forever"])]
     replay: Option<PathBuf>,
-    /// Directory for drive.nmea, fixes.jsonl, display.png and drive.png [default: out]
+    /// Directory for drive.nmea and fixes.jsonl, at a desk for display.png and drive.png too [default: out]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Also send the sentences, or MAVLink where that is set, to a new pseudo-terminal (pty), a device or a file
@@ -120,6 +124,16 @@ struct RecordArgs {
     /// Where the recording goes
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct MapArgs {
+    /// Files fixes.jsonl, in the order of the drive, or their directories
+    #[arg(required = true, value_name = "LOG")]
+    logs: Vec<PathBuf>,
+    /// Where the picture goes (PNG)
+    #[arg(long, value_name = "FILE", default_value = MAP_FILE)]
+    out: PathBuf,
 }
 
 /// Which vehicle, how long and how fast.
@@ -255,6 +269,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => drive::run(args),
         Command::Record(args) => record::run(args),
+        Command::Map(args) => map::run(args),
         Command::Locate(args) => locate::run(args),
         Command::Eval(args) => evaluate::run(args),
         Command::Install(args) => install::run(args),

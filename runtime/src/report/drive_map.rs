@@ -1,15 +1,18 @@
 //! `drive.png`: the drive on a map, the fixes with their radii beside the truth, and what the cameras saw.
 
+use std::{fs, io, path::Path};
+
 use homing_board::{Frame, planet::Planet};
 use homing_models::{LatLon, figures::median, geo::centroid};
 use image::{RgbImage, imageops};
 
 use super::{
-    Fix,
+    Fix, OutError,
     ground::{INK, MAP, View, globe, land, on_map, scale_bar, towns},
+    json::Logged,
     paint::{Canvas, Colour, Weight, rgb},
 };
-use crate::ModelCard;
+use crate::compare::Verdict;
 
 const SIZE: (usize, usize) = (1600, 1000);
 const GROUND: Colour = rgb(0x0b1119);
@@ -22,12 +25,20 @@ struct Step {
     truth: Option<LatLon>,
     fix: Option<(LatLon, f32)>,
     error_km: Option<f64>,
-    verdict: crate::compare::Verdict,
+    verdict: Verdict,
 }
 
 struct Portrait {
     caption: String,
     views: Vec<RgbImage>,
+}
+
+/// What a map says of itself.
+pub struct MapWords {
+    /// Below the name.
+    pub title: &'static str,
+    /// What the white line is.
+    pub way: &'static str,
 }
 
 /// Gathers a drive and paints it.
@@ -54,6 +65,18 @@ impl DriveMap {
         });
     }
 
+    /// Adds a fix from a log. GNSS counts as the truth while it agrees.
+    pub fn push_logged(&mut self, fix: &Logged) {
+        let position = fix.position();
+        let truth = fix.gnss().filter(|_| fix.verdict() == Verdict::Agree);
+        self.steps.push(Step {
+            truth,
+            fix: position.map(|(p, radius)| (p, radius.p50_km)),
+            error_km: position.zip(truth).map(|((p, _), truth)| p.distance_km(truth)),
+            verdict: fix.verdict(),
+        });
+    }
+
     /// Adds what the cameras saw, front first.
     pub fn portrait<'f>(&mut self, caption: String, frames: impl Iterator<Item = &'f Frame>) {
         let view = |f: &Frame| {
@@ -66,7 +89,7 @@ impl DriveMap {
     }
 
     /// Paints the drive; `None` when no position is known at all.
-    pub fn paint(&self, card: &ModelCard, summary: &[(String, String)]) -> Option<RgbImage> {
+    pub fn paint(&self, words: &MapWords, summary: &[(String, String)]) -> Option<RgbImage> {
         let truth: Vec<LatLon> = self.steps.iter().filter_map(|s| s.truth).collect();
         let way: Vec<LatLon> =
             if truth.is_empty() { self.steps.iter().filter_map(|s| Some(s.fix?.0)).collect() } else { truth.clone() };
@@ -79,7 +102,7 @@ impl DriveMap {
         towns(&mut canvas, &view, planet);
         self.fixes(&mut canvas, &view, &truth);
         scale_bar(&mut canvas, &view);
-        self.panel(&mut canvas, card, summary, centre, planet);
+        self.panel(&mut canvas, words, summary, centre, planet);
         self.strip(&mut canvas);
         Some(canvas.finish())
     }
@@ -131,24 +154,23 @@ impl DriveMap {
     fn panel(
         &self,
         canvas: &mut Canvas,
-        card: &ModelCard,
+        words: &MapWords,
         summary: &[(String, String)],
         centre: LatLon,
         planet: &Planet,
     ) {
         let x = MAP.width as f32 + 32.0;
         canvas.text((x, 62.0), "homing", 44.0, Weight::Bold, INK, 1.0);
-        let world = if card.simulated_planet { "a drive on the simulated planet" } else { "a drive" };
-        canvas.text((x, 92.0), world, 17.0, Weight::Regular, DIM, 1.0);
+        canvas.text((x, 92.0), words.title, 17.0, Weight::Regular, DIM, 1.0);
         globe(canvas, (x + 92.0, 214.0), 92.0, centre, planet);
         let legend = [("within 25 km", 10.0), ("within 200 km", 100.0), ("within 750 km", 500.0), ("farther", 5000.0)];
-        for (i, (words, km)) in legend.into_iter().enumerate() {
+        for (i, (within, km)) in legend.into_iter().enumerate() {
             let y = 156.0 + 26.0 * i as f32;
             canvas.disc((x + 222.0, y - 5.0), 5.0, error_colour(Some(km)), 1.0);
-            canvas.text((x + 236.0, y), words, 14.0, Weight::Regular, INK, 1.0);
+            canvas.text((x + 236.0, y), within, 14.0, Weight::Regular, INK, 1.0);
         }
         canvas.line(&[(x + 214.0, 256.0), (x + 230.0, 256.0)], 4.0, rgb(0xffffff), 1.0);
-        canvas.text((x + 236.0, 261.0), "driven", 14.0, Weight::Regular, INK, 1.0);
+        canvas.text((x + 236.0, 261.0), words.way, 14.0, Weight::Regular, INK, 1.0);
         canvas.circle((x + 222.0, 282.0), 7.0, 1.2, DIM, 0.9);
         canvas.text((x + 236.0, 287.0), "50 % radius", 14.0, Weight::Regular, INK, 1.0);
         for (i, (name, value)) in summary.iter().enumerate() {
@@ -163,7 +185,7 @@ impl DriveMap {
 
     /// The error of each fix as a bar, and below it what GNSS was worth at that time.
     fn verdicts(&self, canvas: &mut Canvas, (x, y): (f32, f32)) {
-        use crate::compare::Verdict::{Agree, Disagree, GpsAbsent, VisionUnsure};
+        use Verdict::{Agree, Disagree, GpsAbsent, VisionUnsure};
         let width = SIZE.0 as f32 - 32.0 - x;
         let step = width / self.steps.len().max(1) as f32;
         canvas.text((x, y - 62.0), "error of each fix", 13.0, Weight::Regular, DIM, 1.0);
@@ -220,6 +242,22 @@ impl DriveMap {
         let errors: Vec<f64> = self.steps.iter().filter_map(|s| s.error_km).collect();
         (!errors.is_empty()).then(|| median(errors))
     }
+}
+
+/// Saves a picture under its name once it is whole.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn save_png(picture: &RgbImage, path: &Path) -> Result<(), OutError> {
+    let partial = path.with_extension("png.partial");
+    let saved = picture.save_with_format(&partial, image::ImageFormat::Png).map_err(|e| match e {
+        image::ImageError::IoError(e) => e,
+        other => io::Error::other(other),
+    });
+    saved.and_then(|()| fs::rename(&partial, path)).map_err(|source| {
+        let _ = fs::remove_file(&partial);
+        OutError::Write { path: path.to_owned(), source }
+    })
 }
 
 fn error_colour(error_km: Option<f64>) -> Colour {

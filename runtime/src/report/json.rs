@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
-use homing_models::Radius;
-use serde::Serialize;
+use homing_models::{LatLon, Radius};
+use serde::{Deserialize, Serialize};
 
 use super::{Fix, Latency};
 use crate::{
@@ -45,7 +45,7 @@ struct CellLine {
     lon: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct GnssLine {
     lat: Option<f64>,
     lon: Option<f64>,
@@ -53,13 +53,45 @@ struct GnssLine {
     distance_km: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct LatencyLine {
     capture: f64,
     encode: f64,
     locate: f64,
     report: f64,
     total: f64,
+}
+
+/// A fix that was written as a line before, as far as a map of the drive needs it.
+#[derive(Deserialize)]
+pub struct Logged {
+    lat: Option<f64>,
+    lon: Option<f64>,
+    radius_km: Option<Radius>,
+    gnss: GnssLine,
+    latency_ms: LatencyLine,
+}
+
+impl Logged {
+    /// Where the fix is, and its radii; `None` without an estimate.
+    pub fn position(&self) -> Option<(LatLon, Radius)> {
+        Some((LatLon::new(self.lat?, self.lon?).ok()?, self.radius_km?))
+    }
+
+    /// What GNSS said.
+    pub fn gnss(&self) -> Option<LatLon> {
+        LatLon::new(self.gnss.lat?, self.gnss.lon?).ok()
+    }
+
+    /// What the comparison said.
+    pub fn verdict(&self) -> Verdict {
+        self.gnss.verdict
+    }
+
+    /// Time of all stages in milliseconds.
+    pub fn total_ms(&self) -> f64 {
+        self.latency_ms.total
+    }
 }
 
 /// Writes a fix as one line of JSON with its end in place of what `out` held; its room is used again. `report` in

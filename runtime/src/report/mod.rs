@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use homing_board::GnssFix;
 use homing_models::LatLon;
 
-pub use drive_map::DriveMap;
+pub use drive_map::{DriveMap, MapWords, save_png};
 pub use outfile::{OutDir, OutError, OutFile};
 pub use screen::draw as draw_screen;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use homing_kernels::{Kernel, Pixels, fuse};
+use homing_kernels::{Kernel, Packed, Pixels, fuse};
 use homing_models::TaskList;
 use rayon::prelude::*;
 use tch::Tensor;
@@ -84,7 +84,7 @@ impl Exported {
             let ready = || -> TractResult<_> {
                 let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..])?.into_typed()?;
                 if let Some(kernel) = kernel {
-                    fuse(kernel, pixels, &mut model)?;
+                    fuse(kernel, pixels, &Packed::default(), &mut model)?;
                 }
                 model.into_optimized()?.into_runnable()
             };

@@ -1,14 +1,12 @@
 //! Attention, written out: heads split and turned, two products with a softmax between them, heads joined.
 
-use std::sync::Arc;
-
 use tract_core::internal::*;
 use tract_core::ops::array::Slice;
 use tract_core::ops::einsum::EinSum;
 use tract_core::ops::nn::Softmax;
 
-use super::Target;
 use super::graph::{from, in_place_of, is, reader, scaled, source};
+use super::{Target, packed};
 use crate::linear::Linear;
 use crate::maths::Activation;
 use crate::ops::{After, AttentionOp, LinearOp};
@@ -18,23 +16,21 @@ const PRODUCT: &str = "abmk,abkn->abmn";
 
 /// `softmax(scale * Q K^T) V` over heads, with Q, K and V from one projection or from three linear layers of one input;
 /// the three become one.
-pub(super) fn rule(
-    &Target { kernel, .. }: &Target,
-    model: &TypedModel,
-    node: &TypedNode,
-) -> TractResult<Option<TypedModelPatch>> {
+pub(super) fn rule(target: &Target, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
     let Some(found) = find(model, node) else { return Ok(None) };
     let Found { parts: [q, k, v], heads, scale, last } = found;
-    let op = AttentionOp { kernel, heads, scale };
+    let op = AttentionOp { kernel: target.kernel, heads, scale };
     let width = q.end - q.start;
-    let packed =
+    let beside =
         [q.start, k.start, v.start] == [0, width, 2 * width] && [q.end, k.end, v.end] == [width, 2 * width, 3 * width];
-    if q.of == k.of && q.of == v.of && packed {
+    if q.of == k.of && q.of == v.of && beside {
         let whole = model.outlet_fact(q.of)?.shape[2].to_usize().is_ok_and(|n| n == 3 * width);
         return if whole { in_place_of(model, last.name.clone(), op, &[q.of], last) } else { Ok(None) };
     }
-    let Some((layer, input)) = joined(model, [q, k, v]) else { return Ok(None) };
-    let joint = LinearOp { layer: Arc::new(layer), norm: None, after: After::Activation(Activation::None) };
+    let Some((layers, input)) = joined(model, [q, k, v]) else { return Ok(None) };
+    let pack = || Some(Linear::beside(&layers));
+    let Some(layer) = packed(&target.packed.linears, &node.name, pack) else { return Ok(None) };
+    let joint = LinearOp { layer, norm: None, after: After::Activation(Activation::None) };
     let mut patch = TypedModelPatch::default();
     let x = patch.tap_model(model, input)?;
     let projections = patch.wire_node(format!("{}.projections", node.name), joint, &[x])?;
@@ -129,8 +125,8 @@ fn heads_of(model: &TypedModel, outlet: OutletId, wanted: [usize; 4]) -> Option<
     Some(Part { of, start: 0, end })
 }
 
-/// One layer for three plain linear layers on the same input.
-fn joined(model: &TypedModel, parts: [Part; 3]) -> Option<(Linear, OutletId)> {
+/// Three plain linear layers on the same input.
+fn joined(model: &TypedModel, parts: [Part; 3]) -> Option<(Vec<&Linear>, OutletId)> {
     let nodes = parts.map(|part| model.node(part.of.node));
     let mut layers = Vec::new();
     for (node, part) in nodes.iter().zip(parts) {
@@ -142,5 +138,5 @@ fn joined(model: &TypedModel, parts: [Part; 3]) -> Option<(Linear, OutletId)> {
         layers.push(&*op.layer);
     }
     debug_assert!(nodes.iter().all(|node| is(node, "HomingLinear")));
-    Some((Linear::beside(&layers), nodes[0].inputs[0]))
+    Some((layers, nodes[0].inputs[0]))
 }

@@ -6,8 +6,8 @@ use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
 use tract_core::ops::nn::DataFormat;
 
-use super::Target;
 use super::graph::{floats, in_place_of, is, other_input, reader, with_constant};
+use super::{Target, packed};
 use crate::conv::{Convolution, Layout, Window};
 use crate::maths::Activation;
 use crate::ops::ConvolutionOp;
@@ -29,7 +29,7 @@ pub(super) fn rule(target: &Target, model: &TypedModel, node: &TypedNode) -> Tra
             None => patch.wire_node(format!("{}.added", node.name), LAST, &[outlet])?[0],
         });
     }
-    let op = ConvolutionOp { convolution: Arc::new(convolution), residual: added.is_some(), activation };
+    let op = ConvolutionOp { convolution, residual: added.is_some(), activation };
     let y = patch.wire_node(format!("{}.bytes", node.name), op, &inputs)?;
     let y = patch.wire_node(&last.name, FIRST, &y)?;
     patch.shunt_outside(model, last.id.into(), y[0])?;
@@ -43,7 +43,7 @@ fn turned(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
 }
 
 struct Found<'m> {
-    convolution: Convolution,
+    convolution: Arc<Convolution>,
     input: OutletId,
     added: Option<OutletId>,
     activation: Activation,
@@ -79,8 +79,11 @@ fn find<'m>(target: &Target, model: &'m TypedModel, node: &'m TypedNode) -> Opti
     };
     let window = Window { layout, channels: pool.input_channels, size, step, before, after };
     let pixels = target.pixels.filter(|_| model.inputs.contains(&input));
-    let weights = floats(model, node.inputs[1])?;
-    let convolution = Convolution::new(target.kernel, window, outputs, &weights, &bias, pixels).ok()?;
+    let pack = || {
+        let weights = floats(model, node.inputs[1])?;
+        Convolution::new(target.kernel, window, outputs, &weights, &bias, pixels).ok()
+    };
+    let convolution = packed(&target.packed.convolutions, &node.name, pack)?;
 
     let (mut last, mut added, mut activation) = (node, None, Activation::None);
     if let Some(add) = reader(model, last).filter(|n| is(n, "Add"))

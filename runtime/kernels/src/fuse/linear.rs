@@ -5,28 +5,27 @@ use std::sync::Arc;
 use tract_core::internal::*;
 use tract_core::ops::einsum::EinSum;
 
-use super::Target;
 use super::graph::{
     constant, floats, from, in_place_of, is, is_zero, other_input, reader, reshaped, source, with_constant,
 };
-use crate::cpu::Kernel;
+use super::{Target, packed};
 use crate::linear::Linear;
 use crate::maths::Activation;
 use crate::ops::{ActivationOp, After, LayerNormOp, LinearOp};
 
 /// `DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul(input scale * weight scales) -> Add(bias)`.
-pub(super) fn rule(
-    &Target { kernel, .. }: &Target,
-    model: &TypedModel,
-    node: &TypedNode,
-) -> TractResult<Option<TypedModelPatch>> {
-    let Some(found) = find(kernel, model, node) else { return Ok(None) };
+pub(super) fn rule(target: &Target, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+    let Some(found) = find(target, model, node) else { return Ok(None) };
     let (layer, input, last) = found;
-    let op = LinearOp { layer: Arc::new(layer), norm: None, after: After::Activation(Activation::None) };
+    let op = LinearOp { layer, norm: None, after: After::Activation(Activation::None) };
     in_place_of(model, last.name.clone(), op, &[input], last)
 }
 
-fn find<'m>(kernel: Kernel, model: &'m TypedModel, node: &TypedNode) -> Option<(Linear, OutletId, &'m TypedNode)> {
+fn find<'m>(
+    target: &Target,
+    model: &'m TypedModel,
+    node: &TypedNode,
+) -> Option<(Arc<Linear>, OutletId, &'m TypedNode)> {
     let product = node.op_as::<EinSum>()?;
     // Inputs of a quantised product: two factors, bias, and zero point and scale of each and of the result.
     if product.q_params.is_none() || node.inputs.len() != 9 {
@@ -50,12 +49,14 @@ fn find<'m>(kernel: Kernel, model: &'m TypedModel, node: &TypedNode) -> Option<(
     if !weights_are_symmetric || !single || reshaped(model, of_input).node != quantiser.id {
         return None;
     }
-    let bytes = weights.try_as_plain_ram().ok()?.as_slice::<i8>().ok()?.to_vec();
+    let bytes = weights.try_as_plain_ram().ok()?;
+    let bytes = bytes.as_slice::<i8>().ok()?;
     // -128 would make a pair of products too large for 16 bits.
     if bytes.contains(&-128) {
         return None;
     }
-    let layer = Linear::new(kernel, (inputs, outputs), &bytes, &scales, &bias).ok()?;
+    let pack = || Linear::new(target.kernel, (inputs, outputs), bytes, &scales, &bias).ok();
+    let layer = packed(&target.packed.linears, &node.name, pack)?;
     Some((layer, source(model, quantiser.inputs[0]), add))
 }
 

@@ -1,0 +1,80 @@
+//! `homing map`: the fixes of a vehicle's log on a map. A vehicle does not draw it itself: that is seconds of work for
+//! a small board, at the moment in which somebody switches it off.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, ensure};
+use homing_models::figures::median;
+
+use super::{MapArgs, print};
+use crate::{
+    compare::Verdict,
+    report::{DriveMap, MapWords, json::Logged, save_png},
+    supervise::FIXES_FILE,
+};
+
+const WORDS: MapWords = MapWords { title: "the log of a vehicle", way: "GPS that agreed" };
+
+pub(super) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
+    let files: Vec<PathBuf> = args.logs.iter().map(|log| file(log)).collect();
+    let mut map = DriveMap::default();
+    let (mut fixes, mut totals_ms, mut verdicts) = (0u64, Vec::new(), [0u64; 4]);
+    for file in &files {
+        for fix in read(file)? {
+            map.push_logged(&fix);
+            fixes += 1;
+            totals_ms.push(fix.total_ms());
+            verdicts[fix.verdict() as usize] += 1;
+        }
+    }
+    ensure!(fixes > 0, "there is no fix in {}", files[0].display());
+    let mut rows = vec![("fixes".to_owned(), fixes.to_string())];
+    rows.push(("time per fix (median)".to_owned(), format!("{:.1} ms", median(totals_ms))));
+    for verdict in [Verdict::Agree, Verdict::Disagree, Verdict::GpsAbsent, Verdict::VisionUnsure] {
+        rows.push((verdict.words().to_owned(), verdicts[verdict as usize].to_string()));
+    }
+    let picture =
+        map.paint(&WORDS, &rows).with_context(|| format!("no fix of {} has a position", files[0].display()))?;
+    save_png(&picture, &args.out)?;
+    print(&format!("{fixes} fixes on {}\n", args.out.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The log of fixes that is meant: a directory's own, complete or still being written.
+fn file(named: &Path) -> PathBuf {
+    if !named.is_dir() {
+        return named.to_owned();
+    }
+    let (whole, partial) = (named.join(FIXES_FILE), named.join(format!("{FIXES_FILE}.partial")));
+    if partial.exists() && !whole.exists() { partial } else { whole }
+}
+
+/// The fixes of a log. A last line without its end is one that was being written.
+fn read(path: &Path) -> anyhow::Result<Vec<Logged>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let parse = |(n, line): (usize, &str)| {
+        serde_json::from_str(line).with_context(|| format!("{}, line {}, is no fix of homing", path.display(), n + 1))
+    };
+    whole.lines().enumerate().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_means_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(file(dir.path()), dir.path().join("fixes.jsonl"));
+        fs::write(dir.path().join("fixes.jsonl.partial"), "").unwrap();
+        assert_eq!(file(dir.path()), dir.path().join("fixes.jsonl.partial"), "of a drive that goes on, or was killed");
+        fs::write(dir.path().join("fixes.jsonl"), "").unwrap();
+        assert_eq!(file(dir.path()), dir.path().join("fixes.jsonl"));
+        assert_eq!(file(&dir.path().join("fixes.1.jsonl")), dir.path().join("fixes.1.jsonl"));
+    }
+}
