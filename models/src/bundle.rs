@@ -8,7 +8,7 @@ use std::{
 use crate::{
     bytes::FormatError,
     geocells::Geocells,
-    manifest::{self, Manifest, sha256_hex},
+    manifest::{self, Manifest, sha256_hex, sha256_hex_telling},
     prototypes::Prototypes,
     refine::Guess,
 };
@@ -106,6 +106,15 @@ impl Bundle {
     /// # Errors
     /// The first thing that is wrong.
     pub fn open(dir: &Path) -> Result<Self, BundleError> {
+        Self::open_telling(dir, &mut |_, _| ())
+    }
+
+    /// The same; while hashes are checked, which takes a small board seconds for a large bundle, `told` hears how many
+    /// bytes are done of how many.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn open_telling(dir: &Path, told: &mut dyn FnMut(u64, u64)) -> Result<Self, BundleError> {
         let path = dir.join(MANIFEST);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -126,14 +135,20 @@ impl Bundle {
         let expected = |name: &str| {
             manifest.files.get(name).ok_or_else(|| in_manifest(format!("files: the hash of {name} is missing")))
         };
-        let checked = |name: &str, bytes: &[u8]| {
-            let (expected, found) = (expected(name)?, sha256_hex(bytes));
+        let size = |name: &str| fs::metadata(dir.join(name)).map_or(0, |m| m.len());
+        let (mut done, all) = (0, FILES.into_iter().map(size).sum());
+        let mut checked = |name: &str, bytes: &[u8]| {
+            let mut piece = |bytes: usize| {
+                done += bytes as u64;
+                told(done, all);
+            };
+            let (expected, found) = (expected(name)?, sha256_hex_telling(bytes, &mut piece));
             match *expected == found {
                 true => Ok(()),
                 false => Err(BundleError::Hash { path: dir.join(name), expected: expected.clone(), found }),
             }
         };
-        let read = |name: &str| {
+        let mut read = |name: &str| {
             let bytes = fs::read(dir.join(name)).map_err(|e| unreadable(dir.join(name), e))?;
             checked(name, &bytes).map(|()| bytes)
         };
@@ -145,7 +160,12 @@ impl Bundle {
         // does not matter, so that it is mapped once only.
         let prototypes =
             match Prototypes::map(&dir.join(PROTOTYPES)).map_err(|e| unreadable(dir.join(PROTOTYPES), e))? {
-                Ok(p) => checked(PROTOTYPES, p.bytes()).map(|()| p)?,
+                Ok(p) => {
+                    checked(PROTOTYPES, p.bytes())?;
+                    // All of it was read once; from now on only the rows of the cells in question are.
+                    p.forget();
+                    p
+                }
                 Err(fault) => {
                     read(PROTOTYPES)?;
                     return Err(content(PROTOTYPES, fault));

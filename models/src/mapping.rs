@@ -27,6 +27,15 @@ impl Bytes {
         // leaves the mapped file as it was.
         Ok(Bytes::Mapped(unsafe { memmap2::Mmap::map(&file)? }))
     }
+
+    /// Gives the memory of what was read back to the system; what is asked for again is read again.
+    pub fn forget(&self) {
+        if let Bytes::Mapped(mapped) = self {
+            // SAFETY: the mapping is of a file and never written to: its pages come back as they were. A system that
+            // does not know how keeps them, which does no harm.
+            let _ = unsafe { mapped.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
 }
 
 impl Deref for Bytes {

@@ -134,6 +134,11 @@ impl Prototypes {
         self.members > 0
     }
 
+    /// Gives the memory of a mapped file that was read whole back to the system.
+    pub fn forget(&self) {
+        self.bytes.forget();
+    }
+
     /// The whole file, to be hashed.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -167,13 +172,21 @@ impl Prototypes {
         }
     }
 
-    /// Euclidean distance between a prototype and an embedding.
+    /// The prototype of a cell that is nearest to an embedding, the first of several, and its Euclidean distance; `None`
+    /// for a cell without any.
     ///
     /// # Panics
-    /// When there is no such prototype, or the embedding has another length.
-    pub fn distance(&self, index: u32, embedding: &[f32]) -> f32 {
-        let p = self.get(index);
-        distance(p.row, p.scale, embedding)
+    /// When there is no such cell, or the embedding has another length.
+    pub fn nearest(&self, cell: CellId, embedding: &[f32]) -> Option<(f32, u32)> {
+        let mut best: Option<(f32, u32)> = None;
+        for i in self.range(cell) {
+            let (p, least) = (self.get(i), best.map_or(f32::INFINITY, |b| b.0));
+            let squared = squared_distance(p.row, p.scale, embedding, least);
+            if best.is_none() || squared < least {
+                best = Some((squared, i));
+            }
+        }
+        best.map(|(squared, i)| (squared.sqrt(), i))
     }
 
     /// The position of the cluster's member whose own embedding is nearest; `None` when members are not kept.
@@ -190,9 +203,11 @@ impl Prototypes {
         let mut best: Option<(f32, LatLon)> = None;
         for m in word(b, 24) as usize..(word(b, 24) + word(b, 20)) as usize {
             let record = &self.bytes[records + m * MEMBER..][..MEMBER];
-            let d = distance(&self.bytes[rows + m * self.dims..][..self.dims], real(record, 8), embedding);
-            if best.is_none_or(|(nearest, _)| d < nearest) {
-                best = Some((d, checked_position(record)));
+            let least = best.map_or(f32::INFINITY, |b| b.0);
+            let row = &self.bytes[rows + m * self.dims..][..self.dims];
+            let squared = squared_distance(row, real(record, 8), embedding, least);
+            if best.is_none() || squared < least {
+                best = Some((squared, checked_position(record)));
             }
         }
         best.map(|(_, position)| position)
@@ -220,18 +235,31 @@ fn checked_position(record: &[u8]) -> LatLon {
     LatLon::wrapped(f64::from(real(record, 0)), f64::from(real(record, 4)))
 }
 
-fn distance(row: &[u8], scale: f32, embedding: &[f32]) -> f32 {
+/// Numbers whose squares are added beside each other: one after the other each addition would wait for the one before.
+const BESIDE: usize = 16;
+/// Numbers after which it is asked whether the distance can still be the least.
+const STRETCH: usize = 4 * BESIDE;
+
+/// The squared distance, or any number that is not below `least` where it is not.
+fn squared_distance(row: &[u8], scale: f32, embedding: &[f32], least: f32) -> f32 {
     assert_eq!(row.len(), embedding.len(), "length of the embedding");
-    // Eight sums at a time: a single one would be a chain of dependent additions.
-    let mut sums = [0f32; 8];
-    let (rows, embeddings) = (row.chunks_exact(8), embedding.chunks_exact(8));
-    let rest: f32 = rows.remainder().iter().zip(embeddings.remainder()).map(|(q, e)| square(*q, scale, *e)).sum();
-    for (q, e) in rows.zip(embeddings) {
-        for i in 0..8 {
-            sums[i] += square(q[i], scale, e[i]);
+    let mut whole = 0.0;
+    for (q, e) in row.chunks(STRETCH).zip(embedding.chunks(STRETCH)) {
+        let mut sums = [0f32; BESIDE];
+        let (rows, embeddings) = (q.chunks_exact(BESIDE), e.chunks_exact(BESIDE));
+        let rest: f32 = rows.remainder().iter().zip(embeddings.remainder()).map(|(q, e)| square(*q, scale, *e)).sum();
+        for (q, e) in rows.zip(embeddings) {
+            for i in 0..BESIDE {
+                sums[i] += square(q[i], scale, e[i]);
+            }
+        }
+        let four: [f32; 4] = std::array::from_fn(|i| (sums[i] + sums[i + 4]) + (sums[i + 8] + sums[i + 12]));
+        whole += ((four[0] + four[1]) + (four[2] + four[3])) + rest;
+        if whole >= least {
+            break;
         }
     }
-    (sums.iter().sum::<f32>() + rest).sqrt()
+    whole
 }
 
 fn square(q: u8, scale: f32, e: f32) -> f32 {
@@ -397,7 +425,44 @@ mod tests {
             for (q, v) in ulm.embedding().zip([0.5, -1.0, 0.25]) {
                 assert!((q - v).abs() <= 0.5 / 127.0, "{q} for {v}");
             }
-            assert!((p.distance(0, &[2.0, 3.0, 4.0]) - 5.0).abs() < 1e-6);
+            assert_eq!(p.nearest(CellId(1), &[0.0; 3]), None);
+        }
+    }
+
+    #[test]
+    fn the_nearest_of_a_cell_is_the_one_that_asking_all_finds() {
+        // A stretch and a rest, ties, and rows that are far from the first numbers on or only at the last ones.
+        let dims = STRETCH + BESIDE + 5;
+        let mut state = 7u32;
+        let mut number = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let mut rows: Vec<Vec<f32>> = (0..40).map(|_| (0..dims).map(|_| number()).collect()).collect();
+        rows[30] = rows[3].clone();
+        let mut w = PrototypesWriter::new(dims);
+        for row in &rows {
+            w.push(&Cluster {
+                cell: CellId(0),
+                embedding: row,
+                position: at(0.0, 0.0),
+                place: "",
+                spread_km: 0.0,
+                members: 2,
+                member_rows: vec![],
+            });
+        }
+        let p = Prototypes::from_bytes(w.encode(1)).unwrap();
+        for asked in &rows {
+            let asked: Vec<f32> = asked.iter().map(|x| x + 0.1 * number()).collect();
+            let all = (0..rows.len() as u32).map(|i| {
+                let prototype = p.get(i);
+                let squares = prototype.embedding().zip(&asked).map(|(q, e)| f64::from(q - e).powi(2));
+                (squares.sum::<f64>().sqrt(), i)
+            });
+            let (distance, index) = all.reduce(|a, b| if b.0 < a.0 { b } else { a }).unwrap();
+            let found = p.nearest(CellId(0), &asked).unwrap();
+            assert!(found.1 == index && (f64::from(found.0) - distance).abs() < 1e-4, "{found:?} {distance} {index}");
         }
     }
 

@@ -100,10 +100,7 @@ pub fn refine(
 
     let mut distances: heapless::Vec<Option<f32>, MAX_CELLS> = heapless::Vec::new();
     for c in &mut candidates {
-        let nearest = prototypes
-            .range(c.cell)
-            .map(|i| (prototypes.distance(i, embedding), i))
-            .reduce(|a, b| if b.0 < a.0 { b } else { a });
+        let nearest = prototypes.nearest(c.cell, embedding);
         // The capacity of both lists is MAX_CELLS.
         let _ = distances.push(nearest.map(|(d, _)| d));
         if let Some((_, i)) = nearest {

@@ -17,6 +17,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{MetadataExt, lchown, symlink},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use homing_models::{Bundle, BundleError, bundle};
@@ -27,6 +28,9 @@ use crate::{Model, ModelError};
 pub const PLACE: &str = "/var/lib/homing/bundles";
 /// After so many starts without an estimate a new bundle gives way.
 pub const TRIALS: u32 = 3;
+
+/// Nobody is told of what takes less.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 const CURRENT: &str = "current";
 const PREVIOUS: &str = "previous";
@@ -75,16 +79,18 @@ pub fn resolve(path: PathBuf) -> PathBuf {
 /// # Errors
 /// When neither the bundle nor the one before it can be used.
 pub fn open(path: &Path, threads: usize, told: &mut dyn FnMut(&str)) -> Result<(Model, Option<Store>), StoreError> {
-    let load = |dir: &Path| -> Result<Model, StoreError> { Ok(Model::load_for(Bundle::open(dir)?, threads)?) };
+    let load = |dir: &Path, told: &mut dyn FnMut(&str)| -> Result<Model, StoreError> {
+        Ok(Model::load_for(bundle_at(dir, told)?, threads)?)
+    };
     let Some(store) = Store::at(path) else {
-        return Ok((load(path)?, None));
+        return Ok((load(path, told)?, None));
     };
     let trial = store.trial();
     let why = match trial {
         Some(starts) if starts >= TRIALS && store.target(PREVIOUS).is_some() => {
             format!("{} came to no estimate in {starts} starts", store.dir.join(CURRENT).display())
         }
-        _ => match load(&store.dir.join(CURRENT)) {
+        _ => match load(&store.dir.join(CURRENT), told) {
             Ok(model) => {
                 if let Some(starts) = trial {
                     // Counted before anything can go wrong. A store that cannot be written cannot count.
@@ -96,11 +102,26 @@ pub fn open(path: &Path, threads: usize, told: &mut dyn FnMut(&str)) -> Result<(
             Err(e) => e.to_string(),
         },
     };
-    let model = load(&store.dir.join(PREVIOUS))?;
+    let model = load(&store.dir.join(PREVIOUS), told)?;
     told(&format!("{why}: returning to the model before it, {} {}", model.card.name, model.card.id));
     // That the links cannot be written is no reason to stand still: the next start tries again.
     store.back().map(drop).unwrap_or_else(|e| told(&e.to_string()));
     Ok((model, None))
+}
+
+/// Opens a bundle. Of a large one, whose hashes take a while, it is told every two seconds how far they are.
+///
+/// # Errors
+/// As [`Bundle::open`].
+pub fn bundle_at(dir: &Path, told: &mut dyn FnMut(&str)) -> Result<Bundle, BundleError> {
+    let mut last = Instant::now();
+    Bundle::open_telling(dir, &mut |done, all| {
+        if last.elapsed() >= PATIENCE {
+            last = Instant::now();
+            let (done, all) = (done as f64 / 1e6, all as f64 / 1e6);
+            told(&format!("checking {}: {done:.0} of {all:.0} MB", dir.display()));
+        }
+    })
 }
 
 impl Store {

@@ -193,7 +193,7 @@ fn main() {
         type Program<'a> = (&'static str, Box<dyn Fn() -> Figures + 'a>);
         let programs: [Program; 4] = [
             ("ours", Box::new(|| in_tract(kernel.name(), &int8, side, runs))),
-            ("tract", Box::new(|| in_tract("plain", &int8, side, (runs / 4).max(2)))),
+            ("tract", Box::new(|| in_tract("plain", &int8, side, (runs / 40).max(2)))),
             ("onnxruntime", Box::new(|| in_onnxruntime(&int8, side, runs, threads))),
             ("onnxruntime, floats", Box::new(|| in_onnxruntime(&float, side, runs, threads))),
         ];

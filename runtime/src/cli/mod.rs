@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser, value_parser};
-use homing_models::{Bundle, one_line};
+use homing_models::one_line;
 
 use crate::{
     Model,
@@ -305,7 +305,10 @@ fn print(text: &str) -> Result<(), PrintError> {
 }
 
 fn load(config: &Config, named: Option<&Path>) -> anyhow::Result<Model> {
-    Ok(Model::load_for(Bundle::open(&config.bundle_dir(named))?, config.threads)?)
+    let told = &mut |line: &str| {
+        let _ = writeln!(io::stderr(), "homing: {line}");
+    };
+    Ok(Model::load_for(store::bundle_at(&config.bundle_dir(named), told)?, config.threads)?)
 }
 
 fn bench_command(args: BenchArgs) -> anyhow::Result<ExitCode> {

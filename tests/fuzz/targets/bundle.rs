@@ -35,8 +35,9 @@ fn prototypes(bytes: &[u8]) {
     }
     let embedding = vec![0.5; prototypes.dims()];
     for cell in 0..prototypes.cells().min(64) {
-        for index in prototypes.range(CellId(cell as u32)) {
-            assert!(!prototypes.distance(index, &embedding).is_nan());
+        let cell = CellId(cell as u32);
+        assert_eq!(prototypes.nearest(cell, &embedding).is_none(), prototypes.range(cell).is_empty());
+        for index in prototypes.range(cell) {
             assert_eq!(prototypes.get(index).embedding().count(), prototypes.dims());
             prototypes.nearest_member(index, &embedding);
         }
