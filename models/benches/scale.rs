@@ -1,6 +1,6 @@
 //! `cargo bench -p homing-models --bench scale`: the refinement over ten thousand, a million and ten million made-up
 //! prototypes, of which the same lie in the cells in question: processor time, memory that one refinement touches, and the
-//! time to open the file. The largest takes 2.3 GB of disk and as much memory while it is made.
+//! time to open the file. The largest takes 2.3 GB of disk, and 6 GB of memory while it is made.
 
 use std::hint::black_box;
 use std::path::Path;

@@ -192,7 +192,7 @@ impl Prototypes {
     /// The position of the cluster's member whose own embedding is nearest; `None` when members are not kept.
     ///
     /// # Panics
-    /// As [`Prototypes::distance`].
+    /// When there is no such prototype, or the embedding has another length.
     pub fn nearest_member(&self, index: u32, embedding: &[f32]) -> Option<LatLon> {
         if !self.has_members() {
             return None;

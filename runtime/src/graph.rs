@@ -1,6 +1,6 @@
 //! Loading an ONNX graph into tract, with the checks that a file on a vehicle needs and with our operators in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use homing_kernels::{Fused, Kernel, KernelError, Packed, Pixels, fuse};
 use tract_onnx::{
@@ -108,6 +108,13 @@ impl Graph {
         let nodes = |kind: &str| proto.graph.iter().flat_map(|g| &g.node).filter(|n| n.op_type == kind).count();
         let mut replaceable =
             ["MatMulInteger", "LayerNormalization", "Softmax", "Conv"].map(|kind| (kind, nodes(kind)));
+        // Plans share what was packed by the names of nodes.
+        let mut names = HashSet::new();
+        let mut all = proto.graph.iter().flat_map(|g| &g.node).map(|n| n.name.as_str()).filter(|n| !n.is_empty());
+        if let Some(twice) = all.find(|name| !names.insert(*name)) {
+            let cause = format!("two nodes have the name {twice}");
+            return Err(GraphError::Load { file, cause });
+        }
         // In a graph of floats convolutions stay what they are.
         if replaceable[0].1 == 0 {
             replaceable[3].1 = 0;
@@ -118,8 +125,8 @@ impl Graph {
         Ok(Graph { file, model, packed: Arc::default(), input, outputs, replaceable })
     }
 
-    /// Makes a plan for an input of this shape, made of these pixels if of any, which are the same for all plans; `views` takes the place of the symbol of
-    /// that name.
+    /// Makes a plan for an input of this shape, made of these pixels if of any; `views` takes the place of the symbol of
+    /// that name. All plans of a graph must be made for the same pixels: they share packed weights.
     pub fn plan(&self, shape: &[usize], views: usize, pixels: Option<&Pixels>) -> Result<Planned, GraphError> {
         let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file: self.file, cause })?;
         let build = || -> TractResult<Planned> {

@@ -136,14 +136,14 @@ impl Store {
     ///
     /// # Errors
     /// When the bundle is damaged or fails its self-test, or the store cannot be written; the current one stays.
-    pub fn install(dir: &Path, source: &Path, before: &Path) -> Result<Model, StoreError> {
+    pub fn install(dir: &Path, source: &Path, before: &Path, told: &mut dyn FnMut(&str)) -> Result<Model, StoreError> {
         let store = Store { dir: dir.to_owned() };
-        let id = Bundle::open(source)?.model_id;
+        let id = bundle_at(source, told)?.model_id;
         fs::create_dir_all(dir).map_err(|e| store.refused("", e))?;
         let partial = dir.join(format!("{id}.partial"));
         store.copy(source, &partial).map_err(|e| store.refused(&format!("{id}.partial"), e))?;
         // The copy and not the source is what will be used.
-        let tried = Bundle::open(&partial).map_err(StoreError::from).and_then(|b| Ok(Model::load(b)?));
+        let tried = bundle_at(&partial, told).map_err(StoreError::from).and_then(|b| Ok(Model::load(b)?));
         let model = tried.inspect_err(|_| drop(fs::remove_dir_all(&partial)))?;
         let version = Path::new(&id);
         if store.target(CURRENT).as_deref() == Some(version) && Bundle::open(&dir.join(CURRENT)).is_ok() {

@@ -14,6 +14,7 @@ use homing_trainer::encoder_graph::{Precision, encoder_graph};
 use homing_trainer::onnx::to_bytes;
 use homing_trainer::recipe::{Activation, Preset, Recipe, Tower};
 use homing_trainer::reference::{cosine, random_encoder_weights};
+use rayon::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tract_onnx::prelude::*;
@@ -73,19 +74,27 @@ fn memory_mb(field: &str) -> f64 {
     kilobytes / 1024.0
 }
 
-/// `--worker KERNEL FILE SIDE RUNS`: runs a file in this process; `plain` instead of a kernel is tract as it comes.
+/// `--worker KERNEL FILE SIDE RUNS THREADS`: runs a file in this process; `plain` instead of a kernel is tract as it comes.
+/// Several threads share the views, as in `homing`.
 fn worker(arguments: &[String]) {
-    let [kernel, file, side, runs] = arguments else { panic!("--worker KERNEL FILE SIDE RUNS") };
-    let (side, runs): (usize, usize) = (side.parse().expect("a side"), runs.parse().expect("a number of runs"));
-    let shape = [VIEWS, 3, side, side];
-    let pixels = Tensor::from_shape(&shape, &pixels(side)).expect("as many pixels as the shape has");
+    let [kernel, file, numbers @ ..] = arguments else { panic!("--worker KERNEL FILE SIDE RUNS THREADS") };
+    let numbers: Vec<usize> = numbers.iter().map(|n| n.parse().expect("a number")).collect();
+    let [side, runs, threads] = numbers[..] else { panic!("--worker KERNEL FILE SIDE RUNS THREADS") };
+    assert!(VIEWS.is_multiple_of(threads), "{VIEWS} views are not shared equally by {threads} threads");
+    let shape = [VIEWS / threads, 3, side, side];
+    let pixels = pixels(side);
+    let shares: Vec<Tensor> = pixels
+        .chunks_exact(pixels.len() / threads)
+        .map(|share| Tensor::from_shape(&shape, share).expect("as many pixels as the shape has"))
+        .collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     let before = memory_mb("VmRSS");
     let started = Instant::now();
     let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
     let build = || -> TractResult<_> {
         let mut model = onnx.model_for_path(file)?;
         if let Some(symbol) = model.symbols.get("views") {
-            model.set_symbols(&std::collections::HashMap::from([(symbol, (VIEWS as i64).into())]))?;
+            model.set_symbols(&std::collections::HashMap::from([(symbol, ((VIEWS / threads) as i64).into())]))?;
         }
         model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
         let mut model = model.into_typed()?;
@@ -96,7 +105,16 @@ fn worker(arguments: &[String]) {
         Ok((model.into_optimized()?.into_runnable()?, fused))
     };
     let (plan, fused) = build().expect("the graph is one of ours");
-    let run = || plan.run(tvec!(pixels.clone().into())).expect("the graph runs");
+    let encode = |share: &Tensor| -> Vec<f32> {
+        let output = plan.run(tvec!(share.clone().into())).expect("the graph runs");
+        output[0].to_plain_array_view::<f32>().expect("floats").iter().copied().collect()
+    };
+    let run = || -> Vec<f32> {
+        if threads == 1 {
+            return encode(&shares[0]);
+        }
+        pool.install(|| shares.par_iter().map(encode).collect::<Vec<_>>().concat())
+    };
     let output = run();
     let first_ms = started.elapsed().as_secs_f64() * 1e3;
     for _ in 0..runs / 4 {
@@ -107,7 +125,6 @@ fn worker(arguments: &[String]) {
         run();
     }
     let (cpu, wall) = (cpu_ms() - cpu, wall.elapsed().as_secs_f64() * 1e3);
-    let output: Vec<f32> = output[0].to_plain_array_view::<f32>().expect("floats").iter().copied().collect();
     let answer = json!({
         "cpu_ms": cpu / runs as f64, "wall_ms": wall / runs as f64, "first_ms": first_ms,
         "peak_mb": memory_mb("VmHWM") - before, "output": output, "fused": fused.to_string(),
@@ -120,9 +137,9 @@ fn pixels(side: usize) -> Vec<f32> {
     (0..VIEWS * 3 * side * side).map(|_| rng.normal()).collect()
 }
 
-fn in_tract(kernel: &str, file: &Path, side: usize, runs: usize) -> Figures {
+fn in_tract(kernel: &str, file: &Path, side: usize, runs: usize, threads: usize) -> Figures {
     let own = std::env::current_exe().expect("this program has a place");
-    let numbers = [side.to_string(), runs.to_string()];
+    let numbers = [side, runs, threads].map(|n| n.to_string());
     let output = Command::new(own).args([WORKER, kernel]).arg(file).args(numbers).output().expect("a worker starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Figures::from_json(&serde_json::from_slice(&output.stdout).expect("a worker answers with JSON"))
@@ -192,8 +209,8 @@ fn main() {
         let [int8, float] = files(dir.path(), &subject);
         type Program<'a> = (&'static str, Box<dyn Fn() -> Figures + 'a>);
         let programs: [Program; 4] = [
-            ("ours", Box::new(|| in_tract(kernel.name(), &int8, side, runs))),
-            ("tract", Box::new(|| in_tract("plain", &int8, side, (runs / 40).max(2)))),
+            ("ours", Box::new(|| in_tract(kernel.name(), &int8, side, runs, threads))),
+            ("tract", Box::new(|| in_tract("plain", &int8, side, (runs / 40).max(2), threads))),
             ("onnxruntime", Box::new(|| in_onnxruntime(&int8, side, runs, threads))),
             ("onnxruntime, floats", Box::new(|| in_onnxruntime(&float, side, runs, threads))),
         ];

@@ -131,8 +131,8 @@ pub struct CaptionFigures {
     pub countries: String,
     /// Sites.
     pub sites: usize,
-    /// The base.
-    pub before: Figures,
+    /// The base, where it has a text tower.
+    pub before: Option<Figures>,
     /// After the pretraining on captions of places.
     pub after: Figures,
 }
@@ -190,14 +190,17 @@ fn table_3(text: &mut String, captions: &[CaptionFigures]) {
              |---|---|---|---|---|---|\n";
     for c in captions {
         let country = |f: &Figures| f.country.unwrap_or_default();
+        let of_base = |figure: &dyn Fn(&Figures) -> f64| {
+            c.before.as_ref().map_or_else(|| "-".to_owned(), |f| format!("{:.1}", figure(f)))
+        };
         let _ = writeln!(
             text,
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} |",
+            "| {} | {} | {} | {:.1} | {} | {:.1} |",
             c.countries,
             c.sites,
-            country(&c.before),
+            of_base(&country),
             country(&c.after),
-            c.before.within.continent,
+            of_base(&|f| f.within.continent),
             c.after.within.continent
         );
     }
@@ -311,7 +314,10 @@ mod tests {
         assert_eq!(text.lines().filter(|l| l.starts_with("| + ProtoNet refinement |")).count(), 3);
         assert!(text.contains("| 61.0 ± 1.0 | 0 ± 0 | 50.0 ± 0.0 |"), "{text}");
         assert!(text.contains("5.4 / 40.4 / 78.3 / 94.5 / 98.6") && text.contains("| - | - |"), "{text}");
-        let one = report(&seeds[..1], &[], "");
+        let places = CaptionFigures { countries: "seen".into(), sites: 9, before: None, after: figures(31.0) };
+        let both = CaptionFigures { before: Some(figures(30.0)), ..places.clone() };
+        let one = report(&seeds[..1], &[places, both], "");
+        assert!(one.contains("| seen | 9 | - | 31.0 | - | 0.0 |\n| seen | 9 | 30.0 | 31.0 | 0.0 | 0.0 |\n"), "{one}");
         assert!(one.contains("* the nearest member: K 5\n"));
         assert!(one.contains("| 60.0 | 0 | 50.0 |") && !one.contains('±'), "{one}");
     }

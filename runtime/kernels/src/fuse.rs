@@ -13,7 +13,7 @@ mod norm;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tract_core::internal::*;
 
@@ -67,18 +67,19 @@ pub struct Packed {
     convolutions: ByNode<Convolution>,
 }
 
-/// By the name of the node in the file.
-type ByNode<T> = Mutex<HashMap<String, Arc<T>>>;
+/// By the name of the node in the file, which must be its own. They live in the plans: what no plan needs, as three
+/// layers that became one, is not kept.
+type ByNode<T> = Mutex<HashMap<String, Weak<T>>>;
 
 /// What a node's weights are packed to, now or before.
 fn packed<T>(known: &ByNode<T>, node: &str, pack: impl FnOnce() -> Option<T>) -> Option<Arc<T>> {
     // Whoever panicked before left whole entries.
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(layer) = known.get(node) {
-        return Some(Arc::clone(layer));
+    if let Some(layer) = known.get(node).and_then(Weak::upgrade) {
+        return Some(layer);
     }
     let layer = Arc::new(pack()?);
-    known.insert(node.to_owned(), Arc::clone(&layer));
+    known.insert(node.to_owned(), Arc::downgrade(&layer));
     Some(layer)
 }
 
@@ -110,11 +111,11 @@ fn everywhere(target: &Target, model: &mut TypedModel, rule: Rule) -> TractResul
     loop {
         let before = count;
         for id in model.eval_order()? {
-            // What a patch of this round has replaced is still there, and nobody asks for it any more.
-            if !is_asked_for(model, id) {
+            let node = model.node(id);
+            // Replaced by a patch of this round.
+            if node.outputs.is_empty() {
                 continue;
             }
-            let node = model.node(id);
             if let Some(patch) = rule(target, model, node).with_context(|| format!("at {node}"))? {
                 patch.apply(model)?;
                 count += 1;
@@ -128,12 +129,6 @@ fn everywhere(target: &Target, model: &mut TypedModel, rule: Rule) -> TractResul
     }
 }
 
-fn is_asked_for(model: &TypedModel, id: usize) -> bool {
-    let node = model.node(id);
-    node.outputs.iter().any(|o| !o.successors.is_empty())
-        || model.output_outlets().is_ok_and(|all| all.iter().any(|o| o.node == id))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +139,8 @@ mod tests {
         let first = packed(&known, "a", || Some(1)).unwrap();
         let again = packed(&known, "a", || panic!("it was packed before")).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
+        drop((first, again));
+        assert_eq!(packed(&known, "a", || Some(3)).as_deref(), Some(&3), "nobody had it any more");
         assert_eq!(packed(&known, "b", || None::<i32>), None);
         assert_eq!(packed(&known, "b", || Some(2)).as_deref(), Some(&2), "what could not be packed is asked for again");
     }

@@ -19,7 +19,7 @@ use super::{
     PrintError, RunArgs, SIMULATED,
     journal::Journal,
     mounted::{Mounted, SIMULATED_FIXES, configured, mount, stop_on_signal},
-    print, service,
+    print, service, tell,
 };
 use crate::{
     Model,
@@ -39,7 +39,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let dir = args.out.or(config.out.take()).unwrap_or_else(|| PathBuf::from("out"));
     let at_a_desk = args.replay.is_some() || config.board.carrier().is_none();
     let place = config.bundle_place(args.ride.bundle.bundle.as_deref());
-    let (model, trial) = store::open(&place, config.threads, &mut |line| tell(line))?;
+    let (model, trial) = store::open(&place, config.threads, &mut tell)?;
     let output = HostOutput {
         display: Some(dir.join(DISPLAY_FILE)),
         link: args.link.or(config.link.take()),
@@ -68,7 +68,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     // Whatever ended the drive: what was written is complete and gets its name.
     let finished = files.take().map_or(Ok(()), Files::finish);
     let summary = watcher.summary(&supervisor);
-    if let Some(map) = watcher.map.as_ref().and_then(|map| map.paint(&MapWords { title, way: "driven" }, &summary)) {
+    if let Some(map) = watcher
+        .map
+        .as_ref()
+        .and_then(|map| map.paint(&MapWords { title, way: "driven", errors: "error of each fix" }, &summary))
+    {
         save_png(&map, &dir.join(MAP_FILE))?;
     }
     outcome.and(finished)?;
@@ -264,10 +268,6 @@ impl Observer for Watcher {
             tell(event.line);
         }
     }
-}
-
-fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "homing: {line}");
 }
 
 fn same_country(a: LatLon, b: LatLon) -> bool {

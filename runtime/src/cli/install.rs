@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Context;
 
-use super::{InstallArgs, print};
+use super::{InstallArgs, print, tell};
 use crate::{
     config::PACKAGED,
     store::{Store, TRIALS},
@@ -18,7 +18,7 @@ pub(super) fn run(args: InstallArgs) -> anyhow::Result<ExitCode> {
         print(&format!("{} is the current bundle again; the program takes it at its next start\n", back.display()))?;
         return Ok(ExitCode::SUCCESS);
     };
-    let model = Store::install(dir, source, Path::new(PACKAGED))?;
+    let model = Store::install(dir, source, Path::new(PACKAGED), &mut tell)?;
     print(&format!(
         "{} {} is the current bundle in {}; the program takes it at its next start, and the one before it again when \
          {TRIALS} starts come to no estimate\n",

@@ -17,7 +17,13 @@ use crate::{
     supervise::FIXES_FILE,
 };
 
-const WORDS: MapWords = MapWords { title: "the log of a vehicle", way: "GPS that agreed" };
+const WORDS: MapWords = MapWords {
+    title: "the log of a vehicle",
+    way: "GPS that agreed",
+    errors: "distance of each fix from GPS that agreed",
+};
+/// The way out.
+const WHAT: &str = "name a fixes.jsonl, or the directory in which homing run writes it";
 
 pub(super) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
     let files: Vec<PathBuf> = args.logs.iter().map(|log| file(log)).collect();
@@ -31,36 +37,40 @@ pub(super) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
             verdicts[fix.verdict() as usize] += 1;
         }
     }
-    ensure!(fixes > 0, "there is no fix in {}", files[0].display());
+    let of_all = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    ensure!(fixes > 0, "there is no fix in {of_all} yet; {WHAT}");
     let mut rows = vec![("fixes".to_owned(), fixes.to_string())];
     rows.push(("time per fix (median)".to_owned(), format!("{:.1} ms", median(totals_ms))));
     for verdict in [Verdict::Agree, Verdict::Disagree, Verdict::GpsAbsent, Verdict::VisionUnsure] {
         rows.push((verdict.words().to_owned(), verdicts[verdict as usize].to_string()));
     }
-    let picture =
-        map.paint(&WORDS, &rows).with_context(|| format!("no fix of {} has a position", files[0].display()))?;
-    save_png(&picture, &args.out)?;
+    let picture = map.paint(&WORDS, &rows).with_context(|| format!("no fix in {of_all} has a position; {WHAT}"))?;
+    save_png(&picture, &args.out)
+        .with_context(|| format!("the map is not there; is {} a place for a picture?", args.out.display()))?;
     print(&format!("{fixes} fixes on {}\n", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The log of fixes that is meant: a directory's own, complete or still being written.
+/// The log of fixes that is meant. In a directory it is that of the drive that goes on or was cut off, if there is one: a
+/// complete one beside it is of the drive before.
 fn file(named: &Path) -> PathBuf {
     if !named.is_dir() {
         return named.to_owned();
     }
-    let (whole, partial) = (named.join(FIXES_FILE), named.join(format!("{FIXES_FILE}.partial")));
-    if partial.exists() && !whole.exists() { partial } else { whole }
+    let partial = named.join(format!("{FIXES_FILE}.partial"));
+    if partial.exists() { partial } else { named.join(FIXES_FILE) }
 }
 
 /// The fixes of a log. A last line without its end is one that was being written.
 fn read(path: &Path) -> anyhow::Result<Vec<Logged>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let parse = |(n, line): (usize, &str)| {
-        serde_json::from_str(line).with_context(|| format!("{}, line {}, is no fix of homing", path.display(), n + 1))
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}; {WHAT}", path.display()))?;
+    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(&[][..], |end| &bytes[..end]);
+    let parse = |(n, line): (usize, &[u8])| {
+        let no_fix = || format!("{}, line {}, is no fix of homing; {WHAT}", path.display(), n + 1);
+        serde_json::from_slice(line).with_context(no_fix)
     };
-    whole.lines().enumerate().map(parse).collect()
+    let lines = whole.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    lines.map(parse).collect()
 }
 
 #[cfg(test)]
@@ -71,10 +81,10 @@ mod tests {
     fn a_folder_means_its_log() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(file(dir.path()), dir.path().join("fixes.jsonl"));
-        fs::write(dir.path().join("fixes.jsonl.partial"), "").unwrap();
-        assert_eq!(file(dir.path()), dir.path().join("fixes.jsonl.partial"), "of a drive that goes on, or was killed");
         fs::write(dir.path().join("fixes.jsonl"), "").unwrap();
         assert_eq!(file(dir.path()), dir.path().join("fixes.jsonl"));
+        fs::write(dir.path().join("fixes.jsonl.partial"), "").unwrap();
+        assert_eq!(file(dir.path()), dir.path().join("fixes.jsonl.partial"), "of a drive that goes on, or was killed");
         assert_eq!(file(&dir.path().join("fixes.1.jsonl")), dir.path().join("fixes.1.jsonl"));
     }
 }

@@ -287,6 +287,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Says something to a person, who need not be there.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "homing: {line}");
+}
+
 /// Standard output did not take what was printed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output: {0}; send it where there is room")]
@@ -305,10 +310,7 @@ fn print(text: &str) -> Result<(), PrintError> {
 }
 
 fn load(config: &Config, named: Option<&Path>) -> anyhow::Result<Model> {
-    let told = &mut |line: &str| {
-        let _ = writeln!(io::stderr(), "homing: {line}");
-    };
-    Ok(Model::load_for(store::bundle_at(&config.bundle_dir(named), told)?, config.threads)?)
+    Ok(Model::load_for(store::bundle_at(&config.bundle_dir(named), &mut tell)?, config.threads)?)
 }
 
 fn bench_command(args: BenchArgs) -> anyhow::Result<ExitCode> {

@@ -1,24 +1,18 @@
 //! `homing record`: what the cameras see and GNSS says, kept for another day.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-    process::ExitCode,
-    sync::atomic::Ordering,
-    time::Instant,
-};
+use std::{fmt::Write as _, process::ExitCode, sync::atomic::Ordering, time::Instant};
 
 use homing_board::{cameras::recorded::Recorder, host::HostOutput};
-use homing_models::Bundle;
 
 use super::{
     PrintError, RecordArgs,
     mounted::{configured, mount, stop_on_signal},
-    print,
+    print, tell,
 };
 use crate::{
     capture::{Capture, Panorama},
     report::json,
+    store::bundle_at,
     supervise::sleep_unless,
 };
 
@@ -26,7 +20,7 @@ pub(super) fn run(args: RecordArgs) -> anyhow::Result<ExitCode> {
     let config = configured(&args.ride)?;
     // Only simulated pictures are made for a model.
     let image_px = match config.board.carrier() {
-        None => Bundle::open(&config.bundle_dir(args.ride.bundle.bundle.as_deref()))?.manifest.image.size,
+        None => bundle_at(&config.bundle_dir(args.ride.bundle.bundle.as_deref()), &mut tell)?.manifest.image.size,
         Some(_) => 0,
     };
     let mounted = mount(&config, &args.ride, None, image_px, &HostOutput::default())?;
@@ -43,12 +37,12 @@ pub(super) fn run(args: RecordArgs) -> anyhow::Result<ExitCode> {
     let (mut made, mut pictures) = (0, 0);
     while mounted.limit.is_none_or(|n| made < n) && !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        capture.take(clock.next_epoch(), &mut panorama, complain);
+        capture.take(clock.next_epoch(), &mut panorama, tell);
         let fix = gnss.as_mut().and_then(|gnss| {
             let latest = gnss.latest();
-            std::iter::from_fn(|| gnss.news()).for_each(|news| complain(&news));
+            std::iter::from_fn(|| gnss.news()).for_each(|news| tell(&news));
             latest.unwrap_or_else(|e| {
-                complain(&e.to_string());
+                tell(&e.to_string());
                 None
             })
         });
@@ -72,8 +66,4 @@ pub(super) fn run(args: RecordArgs) -> anyhow::Result<ExitCode> {
         Err(e) if !e.nobody_reads() => Err(e.into()),
         Ok(()) | Err(PrintError(_)) => Ok(ExitCode::SUCCESS),
     }
-}
-
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "homing: {line}");
 }

@@ -39,6 +39,8 @@ pub struct MapWords {
     pub title: &'static str,
     /// What the white line is.
     pub way: &'static str,
+    /// What the bars are.
+    pub errors: &'static str,
 }
 
 /// Gathers a drive and paints it.
@@ -65,10 +67,13 @@ impl DriveMap {
         });
     }
 
-    /// Adds a fix from a log. GNSS counts as the truth while it agrees.
+    /// Adds a fix from a log. GNSS counts as the truth while it agrees, each position by itself: the verdict stands a
+    /// while when a receiver begins to lie.
     pub fn push_logged(&mut self, fix: &Logged) {
         let position = fix.position();
-        let truth = fix.gnss().filter(|_| fix.verdict() == Verdict::Agree);
+        let inside =
+            |gnss: &LatLon| position.is_some_and(|(p, radius)| p.distance_km(*gnss) <= f64::from(radius.p95_km));
+        let truth = fix.gnss().filter(|gnss| fix.verdict() == Verdict::Agree && inside(gnss));
         self.steps.push(Step {
             truth,
             fix: position.map(|(p, radius)| (p, radius.p50_km)),
@@ -90,17 +95,16 @@ impl DriveMap {
 
     /// Paints the drive; `None` when no position is known at all.
     pub fn paint(&self, words: &MapWords, summary: &[(String, String)]) -> Option<RgbImage> {
-        let truth: Vec<LatLon> = self.steps.iter().filter_map(|s| s.truth).collect();
-        let way: Vec<LatLon> =
-            if truth.is_empty() { self.steps.iter().filter_map(|s| Some(s.fix?.0)).collect() } else { truth.clone() };
+        // Where the truth is not known, as after the loss of GPS, the fixes are the best that there is.
+        let way: Vec<LatLon> = self.steps.iter().filter_map(|s| s.truth.or(s.fix.map(|f| f.0))).collect();
         let centre = centroid(way.iter().copied())?;
         let view = View::around(centre, &way, self.steps.iter().filter_map(|s| s.fix.map(|f| f.0)));
         let planet = Planet::get();
         let mut canvas = Canvas::new(SIZE.0, SIZE.1, GROUND);
         land(&mut canvas, &view, planet);
-        self.way(&mut canvas, &view, &truth);
+        self.way(&mut canvas, &view);
         towns(&mut canvas, &view, planet);
-        self.fixes(&mut canvas, &view, &truth);
+        self.fixes(&mut canvas, &view, &way);
         scale_bar(&mut canvas, &view);
         self.panel(&mut canvas, words, summary, centre, planet);
         self.strip(&mut canvas);
@@ -108,7 +112,7 @@ impl DriveMap {
     }
 
     /// Radii, the way driven, and a line from each fix to where the vehicle was.
-    fn way(&self, canvas: &mut Canvas, view: &View, truth: &[LatLon]) {
+    fn way(&self, canvas: &mut Canvas, view: &View) {
         for step in &self.steps {
             let Some((at, radius_km)) = step.fix else {
                 continue;
@@ -127,20 +131,24 @@ impl DriveMap {
                 canvas.line(&[view.pixel(truth), p], 1.2, error_colour(step.error_km), 0.45);
             }
         }
-        let way: Vec<(f32, f32)> = truth.iter().map(|p| view.pixel(*p)).collect();
-        canvas.line(&way, 9.0, rgb(0x05080c), 0.35);
-        canvas.line(&way, 4.0, rgb(0xffffff), 0.95);
+        for (width, colour, strength) in [(9.0, rgb(0x05080c), 0.35), (4.0, rgb(0xffffff), 0.95)] {
+            // It is broken where nobody knows.
+            for known in self.steps.split(|s| s.truth.is_none()).filter(|known| !known.is_empty()) {
+                let way: Vec<(f32, f32)> = known.iter().filter_map(|s| Some(view.pixel(s.truth?))).collect();
+                canvas.line(&way, width, colour, strength);
+            }
+        }
     }
 
     /// The fixes themselves, and both ends of the drive.
-    fn fixes(&self, canvas: &mut Canvas, view: &View, truth: &[LatLon]) {
+    fn fixes(&self, canvas: &mut Canvas, view: &View, way: &[LatLon]) {
         for step in &self.steps {
             if let Some(p) = step.fix.and_then(|f| on_map(view.pixel(f.0))) {
                 canvas.disc(p, 5.2, rgb(0x05080c), 0.8);
                 canvas.disc(p, 4.0, error_colour(step.error_km), 1.0);
             }
         }
-        let ends = truth.first().zip(truth.last()).map(|(a, b)| (view.pixel(*a), view.pixel(*b)));
+        let ends = way.first().zip(way.last()).map(|(a, b)| (view.pixel(*a), view.pixel(*b)));
         if let Some((first, last)) = ends {
             canvas.disc(first, 7.0, rgb(0xffffff), 1.0);
             canvas.disc(first, 4.0, rgb(0x1c5d99), 1.0);
@@ -180,15 +188,15 @@ impl DriveMap {
             canvas.text((SIZE.0 as f32 - 32.0 - width, y), value, 17.0, Weight::Bold, INK, 1.0);
             canvas.rectangle((x as i32, y as i32 + 9), (SIZE.0 as i32 - 32 - x as i32, 1), rgb(0x223140), 1.0);
         }
-        self.verdicts(canvas, (x, 668.0));
+        self.verdicts(canvas, (x, 668.0), words.errors);
     }
 
     /// The error of each fix as a bar, and below it what GNSS was worth at that time.
-    fn verdicts(&self, canvas: &mut Canvas, (x, y): (f32, f32)) {
+    fn verdicts(&self, canvas: &mut Canvas, (x, y): (f32, f32), errors: &str) {
         use Verdict::{Agree, Disagree, GpsAbsent, VisionUnsure};
         let width = SIZE.0 as f32 - 32.0 - x;
         let step = width / self.steps.len().max(1) as f32;
-        canvas.text((x, y - 62.0), "error of each fix", 13.0, Weight::Regular, DIM, 1.0);
+        canvas.text((x, y - 62.0), errors, 13.0, Weight::Regular, DIM, 1.0);
         for (i, s) in self.steps.iter().enumerate() {
             let left = x + step * i as f32;
             if let Some(km) = s.error_km {

@@ -36,7 +36,9 @@ fn prototypes(bytes: &[u8]) {
     let embedding = vec![0.5; prototypes.dims()];
     for cell in 0..prototypes.cells().min(64) {
         let cell = CellId(cell as u32);
-        assert_eq!(prototypes.nearest(cell, &embedding).is_none(), prototypes.range(cell).is_empty());
+        let nearest = prototypes.nearest(cell, &embedding);
+        assert_eq!(nearest.is_none(), prototypes.range(cell).is_empty());
+        assert!(nearest.is_none_or(|(distance, _)| !distance.is_nan()));
         for index in prototypes.range(cell) {
             assert_eq!(prototypes.get(index).embedding().count(), prototypes.dims());
             prototypes.nearest_member(index, &embedding);

@@ -154,26 +154,21 @@ impl Ablation<'_> {
     }
 
     /// Zero-shot countries by the base and by the network that was pretrained on captions of places. A base of weights
-    /// from elsewhere is not asked: its text tower may have another shape.
+    /// from elsewhere is not asked: a bundle has no text tower, and another's may have another shape.
     fn captions(&self, base: &Workbench, weights: &Path, cells: u32) -> Result<Vec<CaptionFigures>> {
-        if self.whole.tower.weights.is_some() {
-            return Ok(Vec::new());
-        }
         let after = self.bench(ablation::of_row(&self.whole, ablation::CONTRASTIVE, weights, cells), "row-6")?;
         let held_out = self.whole.contrastive.as_ref().map_or(&[][..], |c| &c.held_out);
         let side = self.whole.tower.image_px as usize;
         let (_, asked) = self.holdouts()?.remove(0);
         let ask = |bench: &Workbench| zero_shot(&pretrain::open(bench)?, &*bench.training, &*asked, side, held_out);
-        let (before, after) = (ask(base)?, ask(&after)?);
-        let pair = |countries: &str, (sites, before): (usize, Figures), (_, after): (usize, Figures)| CaptionFigures {
-            countries: countries.to_owned(),
-            sites,
-            before,
-            after,
+        let after = ask(&after)?;
+        let before = self.whole.tower.weights.is_none().then(|| ask(base)).transpose()?;
+        let pair = |countries: &str, before: Option<(usize, Figures)>, (sites, after): (usize, Figures)| {
+            CaptionFigures { countries: countries.to_owned(), sites, before: before.map(|(_, figures)| figures), after }
         };
         Ok(vec![
-            pair("that pretraining saw", before.seen, after.seen),
-            pair("held out of pretraining", before.held_out, after.held_out),
+            pair("that pretraining saw", before.as_ref().map(|b| b.seen.clone()), after.seen),
+            pair("held out of pretraining", before.map(|b| b.held_out), after.held_out),
         ])
     }
 }
