@@ -100,7 +100,9 @@ impl DriveMap {
         let centre = centroid(way.iter().copied())?;
         let view = View::around(centre, &way, self.steps.iter().filter_map(|s| s.fix.map(|f| f.0)));
         let planet = Planet::get();
-        let mut canvas = Canvas::new(SIZE.0, SIZE.1, GROUND);
+        // A log has no pictures for the strip below.
+        let height = if self.portraits.is_empty() { MAP.height as usize } else { SIZE.1 };
+        let mut canvas = Canvas::new(SIZE.0, height, GROUND);
         land(&mut canvas, &view, planet);
         self.way(&mut canvas, &view);
         towns(&mut canvas, &view, planet);
