@@ -333,6 +333,18 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_how_far_the_hashes_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("shipped");
+        write(&target).unwrap();
+        let mut told = Vec::new();
+        Bundle::open_telling(&target, &mut |done, all| told.push((done, all))).unwrap();
+        let all = FILES.iter().map(|name| fs::metadata(target.join(name)).unwrap().len()).sum();
+        assert_eq!((told.len(), *told.last().unwrap()), (FILES.len(), (all, all)), "these are small: a piece each");
+        assert!(told.windows(2).all(|w| w[0].0 < w[1].0));
+    }
+
+    #[test]
     fn an_unfinished_bundle_leaves_the_old_one() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("shipped");
