@@ -3,7 +3,10 @@
 //! PIGEON averages the embeddings of the four views (poster, contribution 3; the attention-based alternative
 //! lost to the mean in the authors' runs), so a panorama of fewer views works as well.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use homing_board::Frame;
 use homing_kernels::{Fused, Pixels};
@@ -27,6 +30,7 @@ pub struct Embeddings {
     dims: usize,
     rows: Vec<f32>,
     mean: Vec<f32>,
+    cut: Duration,
 }
 
 impl Embeddings {
@@ -38,6 +42,11 @@ impl Embeddings {
     /// The embedding of the panorama: the mean over its views.
     pub fn mean(&self) -> &[f32] {
         &self.mean
+    }
+
+    /// Time that making the graph's input of the frames took: cutting, resizing, normalising. Of several threads the longest.
+    pub fn cut(&self) -> Duration {
+        self.cut
     }
 
     /// The embedding of one view, in the order in which the views were given.
@@ -189,9 +198,10 @@ impl Encoder {
             let (place, behind) = std::mem::take(&mut rows).split_at_mut(share * dims);
             (frames, rows) = (rest, behind);
             let plan = &plans[share - 1];
-            let work = move || plan.as_ref().map_or(Ok(()), |plan| lane.encode(plan, own, size, pixels, place));
+            let work =
+                move || plan.as_ref().map_or(Ok(Duration::ZERO), |plan| lane.encode(plan, own, size, pixels, place));
             // There are as many places as views.
-            let _ = works.push((work, Ok(())));
+            let _ = works.push((work, Ok(Duration::ZERO)));
         }
         match pool {
             Some(pool) if works.len() > 1 => pool.scope(|scope| {
@@ -201,7 +211,8 @@ impl Encoder {
             }),
             _ => works.iter_mut().for_each(|(work, outcome)| *outcome = work()),
         }
-        works.into_iter().try_for_each(|(_, outcome)| outcome)?;
+        out.cut =
+            works.into_iter().try_fold(Duration::ZERO, |longest, (_, outcome)| outcome.map(|cut| longest.max(cut)))?;
         out.mean.resize(dims, 0.0);
         for row in out.rows.chunks_exact(dims) {
             for (m, v) in out.mean.iter_mut().zip(row) {
@@ -213,7 +224,7 @@ impl Encoder {
 }
 
 impl Lane {
-    /// Cuts and encodes some views; `rows` takes their embeddings.
+    /// Cuts and encodes some views; `rows` takes their embeddings. Gives the time that the cutting took.
     fn encode(
         &mut self,
         plan: &Plan,
@@ -221,7 +232,8 @@ impl Lane {
         size: u32,
         Pixels { gain, shift }: &Pixels,
         rows: &mut [f32],
-    ) -> Result<(), GraphError> {
+    ) -> Result<Duration, GraphError> {
+        let started = Instant::now();
         let Lane { inputs, cutter, square } = self;
         let side = size as usize;
         let input = match &mut inputs[frames.len() - 1] {
@@ -245,12 +257,13 @@ impl Lane {
                 }
             }
         }
+        let cut = started.elapsed();
         let outputs = graph::run(ENCODER, plan, input)?;
         let Some(output) = outputs.first() else {
             return Err(GraphError::Shape { file: ENCODER, fault: "it has no output".to_owned() });
         };
         rows.copy_from_slice(graph::numbers(ENCODER, "embeddings", output, rows.len())?);
-        Ok(())
+        Ok(cut)
     }
 }
 
@@ -260,6 +273,8 @@ fn run_error(e: &impl std::fmt::Display) -> GraphError {
 
 #[cfg(test)]
 mod tests {
+    use allocation_counter::measure;
+
     use super::*;
     use crate::tiny;
 
@@ -293,6 +308,27 @@ mod tests {
         let none = Panorama::default();
         encoder.encode(&none, &mut all).unwrap();
         assert_eq!((all.views(), all.mean().len()), (0, 0));
+    }
+
+    #[test]
+    fn only_the_graph_and_the_resizer_ask_for_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut encoder = crate::Model::load(tiny::bundle(&dir.path().join("b"))).unwrap().encoder;
+        let views = (0..4).map(|k| frame(40, 30, |x, y| [(x * 6) as u8, (y * 8) as u8, 60 * k as u8]));
+        let panorama = Panorama::of(SystemTime::UNIX_EPOCH, views);
+        let mut out = Embeddings::default();
+        // The first times make the plan and the buffers.
+        (0..3).for_each(|_| encoder.encode(&panorama, &mut out).unwrap());
+        let whole = measure(|| encoder.encode(&panorama, &mut out).unwrap());
+        let (plan, input) = (encoder.plans[3].clone().unwrap(), encoder.lanes[0].inputs[3].clone().unwrap());
+        let graph = measure(|| drop(graph::run(ENCODER, &plan, &input).unwrap()));
+        // The library computes its coefficients anew each time.
+        let Lane { cutter, square, .. } = &mut encoder.lanes[0];
+        let resizer = measure(|| panorama.views().for_each(|frame| cutter.cut(frame, tiny::SIZE, square).unwrap()));
+        assert!(graph.count_total > 0 && resizer.count_total > 0);
+        assert_eq!(whole.count_total, graph.count_total + resizer.count_total);
+        assert_eq!((whole.count_current, resizer.count_current), (0, 0), "nothing is kept");
+        assert!(out.cut() > Duration::ZERO);
     }
 
     #[test]

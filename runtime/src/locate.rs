@@ -210,6 +210,8 @@ fn softmax(logits: &[f32], out: &mut Vec<f32>) {
 
 #[cfg(test)]
 mod tests {
+    use allocation_counter::measure;
+
     use super::*;
     use crate::tiny;
 
@@ -227,6 +229,18 @@ mod tests {
         assert!(a.candidates.len() > 1 && a.radius.p50_km <= a.radius.p95_km && a.tasks.len() == 2);
         assert!(matches!(a.tasks[..], [TaskValue::Quantity(_), TaskValue::Class(c)] if c < 12));
         assert!(!locator.place(&a.candidates[0]).to_string().is_empty());
+    }
+
+    #[test]
+    fn refinement_radius_and_tasks_ask_for_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut locator = crate::Model::load(tiny::bundle(&dir.path().join("b"))).unwrap().locator;
+        let embedding = [0.3; tiny::DIMS];
+        (0..3).for_each(|_| drop(locator.locate_embedding(&embedding, 4).unwrap()));
+        let whole = measure(|| drop(locator.locate_embedding(&embedding, 4).unwrap()));
+        let heads = measure(|| drop(graph::run(HEADS, &locator.plan, &locator.input).unwrap()));
+        assert!(heads.count_total > 0);
+        assert_eq!(whole.count_total, heads.count_total, "all that is asked for is the graph's own");
     }
 
     #[test]

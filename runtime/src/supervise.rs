@@ -202,6 +202,7 @@ impl Supervisor {
             self.embeddings = Embeddings::default();
         }
         latency.encode = stage.end("encode", log);
+        latency.cut = self.embeddings.cut();
 
         let estimate = self.model.locator.locate(&self.embeddings).unwrap_or_else(|e| {
             log.tell(Part::Model, &e.to_string());

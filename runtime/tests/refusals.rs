@@ -7,6 +7,8 @@
 mod place;
 
 use place::{LEFT_BEHIND, Place, fails, full, names, text, tiny};
+use prost::Message;
+use tract_onnx::pb::ModelProto;
 
 #[test]
 fn bad_pictures_and_arguments() {
@@ -96,6 +98,11 @@ fn a_bundle_whose_encoder_cannot_run_is_refused_at_the_start() {
     let longer = tiny::encoder_onnx_of(tiny::DIMS as i64 + 1);
     refused(longer, "bundle/encoder.onnx: output embeddings has 36 numbers");
     refused(tiny::encoder_onnx_with_softmax(), "bundle/encoder.onnx: 0 of 1 Softmax nodes have a form that runs fast");
+    // Plans share packed weights by the names of nodes.
+    let mut twice = ModelProto::decode(&tiny::encoder_onnx(None)[..]).unwrap();
+    let nodes = &mut twice.graph.as_mut().unwrap().node;
+    nodes[1].name = nodes[0].name.clone();
+    refused(twice.encode_to_vec(), "bundle/encoder.onnx cannot be loaded: two nodes have the name patches");
     assert!(!place.path().join("out").exists());
 }
 

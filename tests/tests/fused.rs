@@ -2,6 +2,7 @@
 
 use homing_kernels::{Fused, Kernel, Packed, fuse};
 use homing_planet::hash::Rng;
+use homing_tests::peers;
 use homing_trainer::encoder_graph::{Precision, encoder_graph};
 use homing_trainer::onnx::to_bytes;
 use homing_trainer::recipe::StemLayer::{Conv, Residual};
@@ -30,11 +31,14 @@ fn run(file: &[u8], views: usize, side: usize, kernel: Option<Kernel>) -> (Vec<f
     let mut model = model.into_typed().unwrap();
     let fused = kernel.map(|kernel| fuse(kernel, None, &Packed::default(), &mut model).unwrap()).unwrap_or_default();
     let model = model.into_optimized().unwrap().into_runnable().unwrap();
-    let mut rng = Rng::new(77);
-    let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
-    let input = Tensor::from_shape(&shape, &pixels).unwrap();
+    let input = Tensor::from_shape(&shape, &pixels(views, side)).unwrap();
     let output = model.run(tvec!(input.into())).unwrap();
     (output[0].to_plain_array_view::<f32>().unwrap().iter().copied().collect(), fused)
+}
+
+fn pixels(views: usize, side: usize) -> Vec<f32> {
+    let mut rng = Rng::new(77);
+    (0..views * 3 * side * side).map(|_| rng.normal()).collect()
 }
 
 #[test]
@@ -61,7 +65,7 @@ fn every_kernel_computes_what_tract_computes() {
         let (layers, side) = (tower.layers as usize, tower.image_px as usize);
         let weights = random_encoder_weights(tower, 5 + i as u64);
         let file = to_bytes(&encoder_graph(tower, &weights, Precision::Int8).unwrap());
-        for views in [1, 3, 4] {
+        for views in [1, 2, 3, 4] {
             let (plain, nothing) = run(&file, views, side, None);
             assert_eq!(nothing, Fused::default());
             for kernel in Kernel::available() {
@@ -81,6 +85,31 @@ fn every_kernel_computes_what_tract_computes() {
                     let alike = cosine(a, b);
                     assert!(alike > 0.999, "tower {i}, {views} views, {kernel}: {alike}");
                 }
+            }
+        }
+    }
+}
+
+/// Graphs that torch exports and onnxruntime quantises: transformers' CLIP, and a transformer with one projection for
+/// queries, keys and values, and GELU by tanh.
+#[test]
+fn every_kernel_computes_what_onnxruntime_computes_of_the_graphs_of_others() {
+    let (views, side, width) = (2, 32, 128);
+    let dir = tempfile::tempdir().unwrap();
+    let request = serde_json::json!({"side": side, "views": views, "pixels": pixels(views, side)});
+    let answers = peers::run("clip_export.py", &[dir.path()], &request);
+    let layers = 2;
+    for (name, linear, norms) in [("clip", 6, 2 * layers + 2), ("timm", 4, 2 * layers + 1)] {
+        let expected: Vec<f32> = serde_json::from_value(answers[name].clone()).unwrap();
+        let file = std::fs::read(dir.path().join(format!("{name}.onnx"))).unwrap();
+        for kernel in Kernel::available() {
+            let (ours, fused) = run(&file, views, side, Some(kernel));
+            let found = (fused.linear, fused.norms, fused.activations, fused.attentions);
+            assert_eq!(found, (linear * layers, norms, layers, layers), "{name}, {kernel}: {fused}");
+            assert_eq!(ours.len(), expected.len());
+            for (a, b) in ours.chunks_exact(width).zip(expected.chunks_exact(width)) {
+                let alike = cosine(a, b);
+                assert!(alike > 0.999, "{name}, {kernel}: {alike}");
             }
         }
     }

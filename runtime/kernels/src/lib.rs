@@ -11,6 +11,7 @@ mod fuse;
 mod linear;
 mod maths;
 mod ops;
+mod peak;
 mod rows;
 mod simd;
 mod tile;
@@ -21,6 +22,7 @@ pub use cpu::{Kernel, KernelError, VARIABLE};
 pub use fuse::{Fused, Packed, fuse};
 pub use linear::{Epilogue, Linear, ShapeError};
 pub use maths::Activation;
+pub use peak::multiply_in_registers;
 pub use rows::{Bytes, LayerNorm, layer_norm};
 
 #[cfg(test)]

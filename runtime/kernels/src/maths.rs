@@ -89,7 +89,8 @@ impl Activation {
         unsafe {
             match self {
                 Activation::None => x,
-                Activation::Relu => S::max(x, S::splat(0.0)),
+                // In this order x86 gives the second, so that NaN stays to be seen.
+                Activation::Relu => S::max(S::splat(0.0), x),
                 Activation::QuickGelu => S::mul(x, sigmoid::<S>(S::mul(x, S::splat(1.702)))),
                 Activation::GeluTanh => {
                     // (1 + tanh u) / 2 is the sigmoid of 2 u.

@@ -27,6 +27,9 @@ fn close(found: &[f32], expected: &[f64], bound: f64, what: &str) {
     }
 }
 
+const ACTIVATIONS: [Activation; 5] =
+    [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Relu];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
@@ -73,13 +76,12 @@ proptest! {
         let (weights, added) = (bytes(seed ^ 1, inputs * outputs), noise(seed ^ 3, rows * outputs));
         let scales: Vec<f32> = noise(seed ^ 4, outputs).iter().map(|x| (x.abs() + 0.1) / 127.0).collect();
         let norm = LayerNorm { gain: noise(seed ^ 5, inputs), shift: noise(seed ^ 6, inputs), epsilon: 1e-5 };
-        let activations = [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Relu];
         for kernel in Kernel::available() {
             let mut taken = Bytes::new(kernel);
             taken.take(&values, inputs, normalised.then_some(&norm));
             let layer = Linear::new(kernel, (inputs, outputs), &weights, &scales, &bias).unwrap();
             let mut out = vec![f32::NAN; rows * outputs];
-            let activation = activations[kind];
+            let activation = ACTIVATIONS[kind];
             let epilogue = Epilogue { added: residual.then_some(&added[..]), activation };
             layer.run(&taken, epilogue, &mut out);
             let mut expected = Vec::new();
@@ -132,37 +134,7 @@ proptest! {
         packed in any::<bool>(),
         sharp in 0.1f32..30.0,
     ) {
-        let width = heads * head;
-        // Queries, keys and values beside each other for each token, or in three places.
-        let all: Vec<f32> = noise(seed, sequences * tokens * 3 * width);
-        let third = sequences * tokens * width;
-        let (parts, stride) = if packed {
-            ([&all[..], &all[width..], &all[2 * width..]], 3 * width)
-        } else {
-            ([&all[..third], &all[third..2 * third], &all[2 * third..]], width)
-        };
-        let shape = Shape { sequences, tokens, heads, head, scale: sharp };
-        let mut expected = vec![0f64; third];
-        for s in 0..sequences {
-            for h in 0..heads {
-                let at = |part: usize, token: usize| &parts[part][(s * tokens + token) * stride + h * head..][..head];
-                for q in 0..tokens {
-                    let dot = |k| at(0, q).iter().zip(at(1, k)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-                    let scores: Vec<f64> = (0..tokens).map(|k| dot(k) * f64::from(sharp)).collect();
-                    let most = scores.iter().copied().fold(f64::MIN, f64::max);
-                    let sum: f64 = scores.iter().map(|x| (x - most).exp()).sum();
-                    for d in 0..head {
-                        expected[(s * tokens + q) * width + h * head + d] =
-                            (0..tokens).map(|k| (scores[k] - most).exp() / sum * f64::from(at(2, k)[d])).sum();
-                    }
-                }
-            }
-        }
-        for kernel in Kernel::available() {
-            let mut out = vec![f32::NAN; third];
-            Attention::new(kernel).run(Projections { parts, stride }, shape, &mut out);
-            close(&out, &expected, 2e-4, kernel.name());
-        }
+        attention_is_near_the_exact_one((sequences, tokens, heads, head), seed, packed, sharp);
     }
 
     #[test]
@@ -216,6 +188,54 @@ proptest! {
     }
 }
 
+/// As softmax and sums in 64 bits give it; `sequences`, `tokens`, `heads`, numbers of a head.
+fn attention_is_near_the_exact_one(
+    (sequences, tokens, heads, head): (usize, usize, usize, usize),
+    seed: u64,
+    packed: bool,
+    sharp: f32,
+) {
+    let width = heads * head;
+    // Queries, keys and values beside each other for each token, or in three places.
+    let all: Vec<f32> = noise(seed, sequences * tokens * 3 * width);
+    let third = sequences * tokens * width;
+    let (parts, stride) = if packed {
+        ([&all[..], &all[width..], &all[2 * width..]], 3 * width)
+    } else {
+        ([&all[..third], &all[third..2 * third], &all[2 * third..]], width)
+    };
+    let shape = Shape { sequences, tokens, heads, head, scale: sharp };
+    let mut expected = vec![0f64; third];
+    for s in 0..sequences {
+        for h in 0..heads {
+            let at = |part: usize, token: usize| &parts[part][(s * tokens + token) * stride + h * head..][..head];
+            for q in 0..tokens {
+                let dot = |k| at(0, q).iter().zip(at(1, k)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+                let scores: Vec<f64> = (0..tokens).map(|k| dot(k) * f64::from(sharp)).collect();
+                let most = scores.iter().copied().fold(f64::MIN, f64::max);
+                let sum: f64 = scores.iter().map(|x| (x - most).exp()).sum();
+                for d in 0..head {
+                    expected[(s * tokens + q) * width + h * head + d] =
+                        (0..tokens).map(|k| (scores[k] - most).exp() / sum * f64::from(at(2, k)[d])).sum();
+                }
+            }
+        }
+    }
+    for kernel in Kernel::available() {
+        let mut out = vec![f32::NAN; third];
+        Attention::new(kernel).run(Projections { parts, stride }, shape, &mut out);
+        close(&out, &expected, 2e-4, kernel.name());
+    }
+}
+
+#[test]
+fn attention_over_the_tokens_of_the_largest_clip() {
+    // ViT-L/14 on 336 pixels: 24 x 24 patches and the class token, heads of 64.
+    for packed in [false, true] {
+        attention_is_near_the_exact_one((1, 577, 2, 64), 3, packed, 8.0);
+    }
+}
+
 #[test]
 fn what_is_not_finite_does_not_hide() {
     for kernel in Kernel::available() {
@@ -226,10 +246,12 @@ fn what_is_not_finite_does_not_hide() {
                 let mut rows = Bytes::new(kernel);
                 rows.take(&values, 37, None);
                 let layer = Linear::new(kernel, (37, 3), &[1; 111], &[1.0], &[0.0; 3]).unwrap();
-                let mut out = [0f32; 6];
-                layer.run(&rows, Epilogue::NONE, &mut out);
-                assert!(out[..3].iter().all(|y| y.is_nan()), "{kernel} {odd} at {place}: {out:?}");
-                assert!(out[3..].iter().all(|y| y.is_finite()), "{kernel}: the other row is as it was");
+                for activation in ACTIVATIONS {
+                    let mut out = [0f32; 6];
+                    layer.run(&rows, Epilogue { added: None, activation }, &mut out);
+                    assert!(out[..3].iter().all(|y| y.is_nan()), "{kernel} {activation:?} {odd} at {place}: {out:?}");
+                    assert!(out[3..].iter().all(|y| y.is_finite()), "{kernel}: the other row is as it was");
+                }
             }
         }
     }

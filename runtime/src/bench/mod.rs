@@ -15,7 +15,7 @@ use homing_board::{
     host::{self, HostOutput, HostSettings},
     planet::Split,
 };
-use homing_kernels::Kernel;
+use homing_kernels::{Kernel, multiply_in_registers};
 use homing_models::{Bundle, figures::Evaluation};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,10 @@ use crate::{
     report::{Fix, Latency, nmea::SentenceSettings},
     supervise::{Observer, Supervisor},
 };
+
+/// Runs of the peak of products, and the length of one.
+const PEAK_RUNS: usize = 5;
+const PEAK_S: f64 = 0.02;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +58,12 @@ pub struct Report {
     pub threads: usize,
     /// The vector instructions that the operators use.
     pub kernel: String,
+    /// Products of bytes, 10^9 a second, that the kernel's instructions do at most on one thread: measured in registers.
+    #[serde(default)]
+    pub peak_gproducts_per_s: Option<f64>,
     /// Panoramas measured, the first one not among them.
     pub queries: usize,
-    /// Times of each stage and of all together.
+    /// Times of each stage and of all together; `cut` is a part of `encode`.
     pub stages: BTreeMap<String, StageTimes>,
     /// Fixes a second, one after the other.
     pub fixes_per_s: f64,
@@ -142,17 +149,20 @@ pub fn run(bundle: &Path, bench: Bench) -> anyhow::Result<Report> {
     let stages = [
         ("capture", times(|l| l.capture, None)),
         ("encode", times(|l| l.encode, None)),
+        ("cut", times(|l| l.cut, None)),
         ("locate", times(|l| l.locate, None)),
         ("report", times(|l| l.report, None)),
         ("total", times(Latency::total, cpu)),
     ];
     let whole: Duration = watcher.latencies.iter().map(Latency::total).sum();
+    let kernel = Kernel::chosen()?;
     let measure = |(sites, model)| eval::on_planet(&model, Split::Random, sites, 1, || ());
     Ok(Report {
         board: name,
         machine: system.machine(),
         threads,
-        kernel: Kernel::chosen()?.name().to_owned(),
+        kernel: kernel.name().to_owned(),
+        peak_gproducts_per_s: Some(peak(kernel) * 1e-9),
         queries: watcher.latencies.len(),
         stages: stages.map(|(name, times)| (name.to_owned(), times)).into(),
         fixes_per_s: watcher.latencies.len() as f64 / whole.as_secs_f64(),
@@ -166,6 +176,18 @@ pub fn run(bundle: &Path, bench: Bench) -> anyhow::Result<Report> {
         name: card.name.clone(),
         model: card.id.clone(),
     })
+}
+
+/// Products of bytes a second, in the best of a few short runs: others may have been disturbed.
+fn peak(kernel: Kernel) -> f64 {
+    let rate = |rounds| {
+        let started = Instant::now();
+        let products = multiply_in_registers(kernel, rounds);
+        products as f64 / started.elapsed().as_secs_f64().max(1e-9)
+    };
+    // The first wakes the processor up and says how many rounds a run needs.
+    let rounds = (PEAK_S * rate(10_000) / multiply_in_registers(kernel, 1) as f64) as usize;
+    (0..PEAK_RUNS).map(|_| rate(rounds.max(1))).fold(0.0, f64::max)
 }
 
 fn ms(d: Duration) -> f64 {

@@ -65,13 +65,19 @@ fn rows(report: &Report) -> Vec<(String, Value)> {
         text("governor", m.governor.clone()),
         text("model", Some(format!("{} {}", report.name, report.model))),
         text("kernel", Some(report.kernel.clone())),
+        number("peak G products/s", report.peak_gproducts_per_s, 1),
         number("threads", Some(report.threads as f64), 0),
         number("panoramas", Some(report.queries as f64), 0),
     ];
-    for (stage, t) in &report.stages {
-        if stage != "total" {
-            rows.push(number(&format!("{stage} p50 ms"), Some(t.p50_ms), 2));
-        }
+    // By name: a report of an older version has not all of them.
+    for (name, stage) in [
+        ("capture p50 ms", "capture"),
+        ("encode p50 ms", "encode"),
+        ("of it resizing p50 ms", "cut"),
+        ("locate p50 ms", "locate"),
+        ("report p50 ms", "report"),
+    ] {
+        rows.push(number(name, report.stages.get(stage).map(|t| t.p50_ms), 3));
     }
     let total = report.stages.get("total");
     type Time = (&'static str, fn(&super::StageTimes) -> Option<f64>);

@@ -59,6 +59,8 @@ pub struct Latency {
     pub capture: Duration,
     /// Resizing and encoding.
     pub encode: Duration,
+    /// The part of `encode` before the graph: cutting, resizing, normalising.
+    pub cut: Duration,
     /// Heads, refinement, track and comparison.
     pub locate: Duration,
     /// NMEA and display.

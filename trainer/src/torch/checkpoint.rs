@@ -70,6 +70,16 @@ impl State {
     }
 }
 
+/// What to do about a loss that is not finite any more; `key` is the learning rate's in the recipe.
+pub fn way_out(checkpoint: &Path, key: &str) -> String {
+    match checkpoint.exists() {
+        true => {
+            format!("lower {key} and run it again, it goes on from {}, whose numbers are finite", checkpoint.display())
+        }
+        false => format!("lower {key} and start again, there was no checkpoint yet"),
+    }
+}
+
 /// Writes named tensors with the step and the fingerprint of their run.
 ///
 /// # Errors

@@ -145,7 +145,7 @@ fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
     let number = |n: usize| toml::Value::Integer(n as i64);
     let text = |s: &str| toml::Value::String(s.to_owned());
     let tower = &recipe.tower;
-    BTreeMap::from([
+    let mut rows = BTreeMap::from([
         ("recipe".to_owned(), text(&recipe.name)),
         ("seed".to_owned(), number(recipe.seed as usize)),
         ("data".to_owned(), text(if bench.simulated() { "simulated planet" } else { "the user's files" })),
@@ -164,5 +164,23 @@ fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
                 tower.heads
             )),
         ),
-    ])
+    ]);
+    if let Some(weights) = &tower.weights {
+        rows.insert("began_from".to_owned(), text(&began_from(weights)));
+    }
+    rows
+}
+
+/// What the tower's first weights were; of a bundle also how much it had seen, which `views_seen` does not count.
+fn began_from(weights: &Path) -> String {
+    let name = weights.file_name().unwrap_or(weights.as_os_str()).display();
+    // The run may have outlived them.
+    match Bundle::open(weights) {
+        Ok(bundle) => {
+            let seen =
+                bundle.manifest.training.get("views_seen").map_or_else(String::new, |n| format!(", {n} views seen"));
+            format!("{name} ({}{seen})", bundle.model_id)
+        }
+        Err(_) => name.to_string(),
+    }
 }

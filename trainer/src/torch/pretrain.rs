@@ -81,6 +81,8 @@ fn section(bench: &Workbench) -> Result<&Contrastive> {
 
 fn fingerprint_of(bench: &Workbench, contrastive: &Contrastive) -> i64 {
     let r = &bench.recipe;
+    // As that of a training: not of the learning rate.
+    let contrastive = Contrastive { lr: 0.0, ..contrastive.clone() };
     fingerprint(&[format!("{} {:?} {:?} {contrastive:?}", r.seed, r.data, r.tower).as_bytes()])
 }
 
@@ -174,12 +176,8 @@ impl Run<'_> {
         let loss = backward(&self.clip, &pairs, self.contrastive.accumulate);
         let norm = self.optimiser.clip(self.contrastive.clip_norm);
         if !loss.is_finite() || !norm.is_finite() {
-            bail!(
-                "the contrastive loss is {loss}, its gradient {norm} at step {}: try a lower contrastive.lr; {} is the \
-                 last good checkpoint",
-                self.step + 1,
-                self.bench.out.join(CHECKPOINT).display()
-            );
+            let way_out = checkpoint::way_out(&self.bench.out.join(CHECKPOINT), "contrastive.lr");
+            bail!("the contrastive loss is {loss}, its gradient {norm} at step {}: {way_out}", self.step + 1);
         }
         self.optimiser.step(self.step + 1, learning_rate(&self.recipe.training, self.step));
         tch::no_grad(|| {

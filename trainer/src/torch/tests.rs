@@ -180,23 +180,34 @@ fn interrupted_and_resumed_is_uninterrupted_bit_for_bit() {
 
     // Another recipe must not continue from it.
     let mut other = recipe(14);
-    other.training.lr *= 2.0;
+    other.training.tau_km *= 2.0;
     let other = super::tests::bench(other, parts.path());
     assert!(train(&other, &Alone, &|| false).unwrap_err().to_string().contains("another recipe"));
 }
 
 #[test]
-fn a_diverging_run_stops_and_names_the_step() {
+fn a_diverging_run_names_the_step_and_goes_on_with_a_lower_rate() {
     let dir = tempfile::tempdir().unwrap();
-    let mut recipe = recipe(30);
-    (recipe.training.lr, recipe.training.warmup_steps, recipe.training.checkpoint_every) = (1e38, 20, 1);
-    recipe.training.weight_decay = 0.0;
-    let message = train(&bench(recipe, dir.path()), &Alone, &|| false).unwrap_err().to_string();
-    assert!(message.contains("at step") && message.contains("training.lr"), "{message}");
-    // What the checkpoint holds is finite.
-    for (name, tensor) in Tensor::read_safetensors(dir.path().join(CHECKPOINT)).unwrap() {
-        assert!(tensor.to_kind(Kind::Double).isfinite().all().int64_value(&[]) == 1, "{name}");
-    }
+    let mut steep = recipe(14);
+    (steep.training.lr, steep.training.warmup_steps, steep.training.weight_decay) = (1e38, 0, 0.0);
+    let diverging = || train(&bench(steep.clone(), dir.path()), &Alone, &|| false).unwrap_err().to_string();
+    let message = diverging();
+    assert!(message.contains("at step 2: lower training.lr and start again"), "{message}");
+
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let sixth = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 6;
+    let mut gentle = steep.clone();
+    gentle.training.lr = recipe(14).training.lr;
+    let gentle = bench(gentle, dir.path());
+    train(&gentle, &Alone, &sixth).unwrap_err();
+    let message = diverging();
+    assert!(message.contains("at step 8: lower training.lr and run it again, it goes on from"), "{message}");
+    // The checkpoint is still that of the sixth step, from which the gentle run goes on as if nothing had been.
+    train(&gentle, &Alone, &|| false).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    train(&bench(gentle.recipe.clone(), elsewhere.path()), &Alone, &|| false).unwrap();
+    let weights = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(WEIGHTS)).unwrap();
+    assert!(weights(&dir) == weights(&elsewhere));
 }
 
 #[test]

@@ -194,19 +194,13 @@ impl Run<'_> {
         }
         ranks.sum(&mut sums);
         let losses: Vec<f64> = network::values(&losses).into_iter().map(f64::from).collect();
-        let advice = || {
-            format!(
-                "step {}: try a lower training.lr; {} is the last good checkpoint",
-                step + 1,
-                bench.out.join(CHECKPOINT).display()
-            )
-        };
+        let way_out = || super::checkpoint::way_out(&bench.out.join(CHECKPOINT), "training.lr");
         if !losses[0].is_finite() {
-            bail!("the loss is {} at {}", losses[0], advice());
+            bail!("the loss is {} at step {}: {}", losses[0], step + 1, way_out());
         }
         let gradient_norm = optimiser.clip(training.clip_norm);
         if !gradient_norm.is_finite() {
-            bail!("the gradient is {gradient_norm} at {}", advice());
+            bail!("the gradient is {gradient_norm} at step {}: {}", step + 1, way_out());
         }
         let lr = learning_rate(training, step);
         optimiser.step(step + 1, lr);

@@ -102,9 +102,14 @@ impl Workbench {
         Ok(Workbench { recipe, out, device, threads, training, validation, geocells, tasks })
     }
 
-    /// A number for everything that the trained weights depend on.
+    /// A number for everything that the trained weights depend on but the learning rates: a run whose loss is not finite
+    /// any more goes on with a lower one.
     pub fn fingerprint(&self) -> i64 {
-        let r = &self.recipe;
+        let mut r = self.recipe.clone();
+        r.training.lr = 0.0;
+        if let Some(contrastive) = &mut r.contrastive {
+            contrastive.lr = 0.0;
+        }
         // Debug text of plain values: stable within a version, which is all that a checkpoint needs.
         let mut text = format!("{} {:?} {:?} {:?} {:?}", r.seed, r.data, r.tower, r.training, r.tasks);
         if let Some(contrastive) = &r.contrastive {

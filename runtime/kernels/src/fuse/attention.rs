@@ -75,9 +75,9 @@ fn find<'m>(model: &'m TypedModel, node: &TypedNode) -> Option<Found<'m>> {
     let (queries, keys) = (unscaled(scores.inputs[0]), unscaled(scores.inputs[1]));
     let mix = reader(model, node).filter(|n| is_product(n) && source(model, n.inputs[0]).node == node.id)?;
     let parts = [
-        heads_of(model, queries, [0, 2, 1, 3])?,
-        heads_of(model, keys, [0, 2, 3, 1])?,
-        heads_of(model, mix.inputs[1], [0, 2, 1, 3])?,
+        heads_of(model, queries, [Sequence, Head, Token, Number])?,
+        heads_of(model, keys, [Sequence, Head, Number, Token])?,
+        heads_of(model, mix.inputs[1], [Sequence, Head, Token, Number])?,
     ];
     let turned = reader(model, mix)?;
     let back = matches!(turned.op_as::<AxisOp>(), Some(AxisOp::Move(1, 2) | AxisOp::Move(2, 1)));
@@ -95,27 +95,65 @@ fn find<'m>(model: &'m TypedModel, node: &TypedNode) -> Option<Found<'m>> {
     })
 }
 
-/// What a value `[sequences, heads, ..]` was before its last axis was split into heads and the axes turned so that they
-/// stand in the order `wanted`.
-fn heads_of(model: &TypedModel, outlet: OutletId, wanted: [usize; 4]) -> Option<Part> {
+/// Axes of queries, keys or values, by what they count. `Which` tells queries, keys and values of one projection apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Along {
+    Sequence,
+    Token,
+    Which,
+    Head,
+    Number,
+}
+use Along::{Head, Number, Sequence, Token, Which};
+
+/// What a value `[sequences, heads, ..]` was before its last axis was split into heads, or into which of three and heads,
+/// and the axes turned so that they stand in the order `wanted`.
+fn heads_of(model: &TypedModel, outlet: OutletId, wanted: [Along; 4]) -> Option<Part> {
     let mut outlet = source(model, outlet);
-    let mut moves = Vec::new();
-    while let Some(&AxisOp::Move(from, to)) = model.node(outlet.node).op_as::<AxisOp>() {
-        moves.push((from, to));
-        outlet = source(model, model.node(outlet.node).inputs[0]);
+    let mut steps = Vec::new();
+    let (split, to) = loop {
+        let node = model.node(outlet.node);
+        match node.op_as::<AxisOp>() {
+            Some(AxisOp::Reshape(2, from, to)) if from.len() == 1 => break (node, to),
+            Some(AxisOp::Move(..) | AxisOp::Rm(_)) => steps.push(node),
+            None if node.op_is::<Slice>() => steps.push(node),
+            _ => return None,
+        }
+        outlet = source(model, node.inputs[0]);
+    };
+    let mut axes = match to.len() {
+        2 => vec![Sequence, Token, Head, Number],
+        3 => vec![Sequence, Token, Which, Head, Number],
+        _ => return None,
+    };
+    let mut which = None;
+    for node in steps.into_iter().rev() {
+        if let Some(slice) = node.op_as::<Slice>() {
+            let (start, end) = (slice.start.to_usize().ok()?, slice.end.to_usize().ok()?);
+            if axes[slice.axis] != Which || which.is_some() || end != start + 1 {
+                return None;
+            }
+            which = Some(start);
+            continue;
+        }
+        match *node.op_as::<AxisOp>()? {
+            AxisOp::Move(from, to) => {
+                let axis = axes.remove(from);
+                axes.insert(to, axis);
+            }
+            // An axis of one number: it was cut down to that before.
+            AxisOp::Rm(at) if axes.remove(at) == Which && which.is_some() => {}
+            _ => return None,
+        }
     }
-    let mut order = vec![0, 1, 2, 3];
-    for (from, to) in moves.into_iter().rev() {
-        let axis = order.remove(from);
-        order.insert(to, axis);
-    }
-    let split = model.node(outlet.node);
-    let is_split =
-        matches!(split.op_as::<AxisOp>(), Some(AxisOp::Reshape(2, from, to)) if from.len() == 1 && to.len() == 2);
-    if order != wanted || !is_split {
+    if axes != wanted {
         return None;
     }
     let of = source(model, split.inputs[0]);
+    if let Some(which) = which {
+        let width = to[1].to_usize().ok()? * to[2].to_usize().ok()?;
+        return Some(Part { of, start: which * width, end: (which + 1) * width });
+    }
     let node = model.node(of.node);
     if let Some(slice) = node.op_as::<Slice>() {
         let (start, end) = (slice.start.to_usize().ok()?, slice.end.to_usize().ok()?);

@@ -1,0 +1,75 @@
+//! Linear layers against the processor's own peak of products of bytes, one thread: what share of it they reach. Rows are
+//! bytes already; what is timed is the product with scales and bias. Interleaved, medians.
+//!
+//! `cargo bench -p homing-kernels --bench peak`
+
+use std::time::Instant;
+
+use homing_kernels::{Bytes, Epilogue, Kernel, Linear, multiply_in_registers};
+
+const ROUNDS: usize = 9;
+/// Products of one timing, a few milliseconds.
+const PRODUCTS: f64 = 4e8;
+
+/// Rows, inputs, outputs: of the shipped model's four views (17 tokens of 192), of 65 tokens of 192 and 384, of ViT-B/32's
+/// 50 tokens of 768.
+const SHAPES: [(usize, usize, usize); 9] = [
+    (68, 192, 576),
+    (68, 192, 384),
+    (68, 384, 192),
+    (260, 192, 576),
+    (260, 768, 192),
+    (260, 384, 1536),
+    (260, 1536, 384),
+    (200, 768, 3072),
+    (200, 3072, 768),
+];
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn main() {
+    for kernel in Kernel::available() {
+        measure(kernel);
+    }
+}
+
+fn measure(kernel: Kernel) {
+    let mut layers: Vec<(Linear, Bytes, Vec<f32>)> = Vec::new();
+    for (rows, inputs, outputs) in SHAPES {
+        let weights: Vec<i8> =
+            (0..inputs * outputs).map(|i| ((i * 37 + 11) % 255) as u8 as i8).map(|w| w.max(-127)).collect();
+        let layer = Linear::new(kernel, (inputs, outputs), &weights, &[0.01], &vec![0.5; outputs]);
+        let values: Vec<f32> = (0..rows * inputs).map(|i| ((i * 29 + 7) % 201) as f32 / 100.0 - 1.0).collect();
+        let mut bytes = Bytes::new(kernel);
+        bytes.take(&values, inputs, None);
+        layers.push((layer.expect("the shape is that of the weights"), bytes, vec![0.0; rows * outputs]));
+    }
+    // As many rounds as make the wanted number of products.
+    let rounds = (PRODUCTS / multiply_in_registers(kernel, 1) as f64) as usize;
+    let (mut peaks, mut times) = (Vec::new(), vec![Vec::new(); layers.len()]);
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let products = multiply_in_registers(kernel, rounds);
+        peaks.push(products as f64 / started.elapsed().as_secs_f64());
+        for ((layer, bytes, out), times) in layers.iter_mut().zip(&mut times) {
+            let products = bytes.rows() * layer.inputs() * layer.outputs();
+            let runs = (PRODUCTS / products as f64).ceil() as usize;
+            let started = Instant::now();
+            for _ in 0..runs {
+                layer.run(bytes, Epilogue::NONE, out);
+            }
+            times.push((runs * products) as f64 / started.elapsed().as_secs_f64());
+        }
+    }
+    let peak = median(peaks);
+    println!("{kernel}: peak {:.1} G products of bytes a second", peak * 1e-9);
+    println!("rows   inputs  outputs   G/s      share of the peak");
+    for ((rows, inputs, outputs), times) in SHAPES.into_iter().zip(times) {
+        let rate = median(times);
+        println!("{rows:4}   {inputs:6}  {outputs:7}   {:7.1}  {:4.0} %", rate * 1e-9, 100.0 * rate / peak);
+    }
+    println!();
+}
