@@ -15,6 +15,8 @@ use crate::torch::{export, pretrain, prototypes, ranks, train};
 static STOP: AtomicBool = AtomicBool::new(false);
 /// Whether there is a training that must write its checkpoint before it stops.
 static TRAINING: AtomicBool = AtomicBool::new(true);
+/// Whether the training has failed, on whichever rank.
+static OVER: AtomicBool = AtomicBool::new(false);
 
 /// Arguments of `train`.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,6 +42,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ranks = ranks::on(ranks, bench.device)?;
     let (first, several, out) = (ranks.first(), ranks.count() > 1, bench.out.display().to_string());
     let listening = ctrlc::set_handler(move || {
+        // All ranks know of an error that one of them says: the launcher ends those that leave a moment later.
+        if OVER.load(Ordering::Relaxed) {
+            std::process::exit(1);
+        }
         // The second time the user does not want to wait for the checkpoint. The stages after the training write
         // whole files or none, so they may end anywhere.
         if STOP.swap(true, Ordering::Relaxed) || !TRAINING.load(Ordering::Relaxed) {
@@ -66,7 +72,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         ensure!(!several, "pretraining runs as one process: run `homing-trainer pretrain` before this job");
         pretrain::pretrain(&bench, &|| STOP.load(Ordering::Relaxed))?;
     }
-    let network = train::train(&bench, &*ranks, &|| STOP.load(Ordering::Relaxed))?;
+    let trained = train::train(&bench, &*ranks, &|| STOP.load(Ordering::Relaxed));
+    let network = trained.inspect_err(|_| OVER.store(true, Ordering::Relaxed))?;
     TRAINING.store(false, Ordering::Relaxed);
     // The job ends here for all.
     drop(ranks);
