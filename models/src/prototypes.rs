@@ -239,7 +239,7 @@ fn checked_position(record: &[u8]) -> LatLon {
 }
 
 /// An embedding that is asked about, in 16 bits: its products with rows of bytes are then sums of whole numbers, exact, and
-/// such as all processors have instructions for. Beside the 8 bits of the rows, 16 move no distance.
+/// such as all processors have instructions for. Rounding to 16 bits moves a distance far less than the rows' 8 bits do.
 struct Asked {
     numbers: heapless::Vec<i16, MOST_DIMS>,
     scale: f64,
@@ -355,6 +355,29 @@ mod tests {
             let found = p.nearest(CellId(0), &asked).unwrap();
             assert!(found.1 == index && (f64::from(found.0) - distance).abs() < 1e-4, "{found:?} {distance} {index}");
         }
+    }
+
+    #[test]
+    fn the_longest_embeddings_leave_no_32_bits() {
+        let writer = |dims: usize| {
+            let mut w = PrototypesWriter::new(dims);
+            w.push(&Cluster {
+                cell: CellId(0),
+                embedding: &vec![1.0; dims],
+                position: at(0.0, 0.0),
+                place: "",
+                spread_km: 0.0,
+                members: 2,
+                member_rows: vec![],
+            });
+            Prototypes::from_bytes(w.encode(1))
+        };
+        let longest = writer(MOST_DIMS).unwrap();
+        for (asked, expected) in [(-1.0, 128.0), (1.0, 0.0), (0.0, 64.0)] {
+            let (distance, _) = longest.nearest(CellId(0), &vec![asked; MOST_DIMS]).unwrap();
+            assert!((distance - expected).abs() < 0.01, "{distance}, not {expected}");
+        }
+        assert!(writer(MOST_DIMS + 1).err().unwrap().to_string().contains("4097 numbers, at most 4096"));
     }
 
     #[test]

@@ -181,6 +181,7 @@ impl Encoder {
         let frames: heapless::Vec<&Frame, MAX_VIEWS> = panorama.views().collect();
         out.views = frames.len();
         out.dims = self.dims;
+        out.cut = Duration::ZERO;
         out.rows.clear();
         out.mean.clear();
         if out.views == 0 {
@@ -307,7 +308,7 @@ mod tests {
         }
         let none = Panorama::default();
         encoder.encode(&none, &mut all).unwrap();
-        assert_eq!((all.views(), all.mean().len()), (0, 0));
+        assert_eq!((all.views(), all.mean().len(), all.cut()), (0, 0, Duration::ZERO));
     }
 
     #[test]
