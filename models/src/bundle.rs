@@ -9,6 +9,7 @@ use crate::{
     bytes::FormatError,
     geocells::Geocells,
     manifest::{self, Manifest, sha256_hex, sha256_hex_telling},
+    mapping::FileBytes,
     prototypes::Prototypes,
     refine::Guess,
 };
@@ -91,7 +92,7 @@ pub struct Bundle {
     /// First 12 hexadecimal digits of the manifest's hash.
     pub model_id: String,
     /// Bytes of `encoder.onnx`.
-    pub encoder: Vec<u8>,
+    pub encoder: FileBytes,
     /// Bytes of `heads.onnx`.
     pub heads: Vec<u8>,
     /// The geocells.
@@ -148,11 +149,14 @@ impl Bundle {
                 false => Err(BundleError::Hash { path: dir.join(name), expected: expected.clone(), found }),
             }
         };
+        // Mapped as the prototypes are: a large encoder is then in memory once, as what is made of it.
+        let encoder = FileBytes::map(&dir.join(ENCODER)).map_err(|e| unreadable(dir.join(ENCODER), e))?;
+        checked(ENCODER, &encoder)?;
+        encoder.forget();
         let mut read = |name: &str| {
             let bytes = fs::read(dir.join(name)).map_err(|e| unreadable(dir.join(name), e))?;
             checked(name, &bytes).map(|()| bytes)
         };
-        let encoder = read(ENCODER)?;
         let heads = read(HEADS)?;
         let content = |name: &str, e: FormatError| BundleError::Content { path: dir.join(name), fault: e.to_string() };
         let geocells = Geocells::decode(&read(GEOCELLS)?).map_err(|e| content(GEOCELLS, e))?;

@@ -28,6 +28,7 @@ pub use frame::Frame;
 pub use geo::LatLon;
 pub use geocells::{Cell, CellId, Geocells};
 pub use manifest::Manifest;
+pub use mapping::FileBytes;
 pub use one_line::one_line;
 pub use prototypes::{Prototypes, PrototypesWriter};
 pub use radius::{Radius, RadiusTable, spread_km};

@@ -18,7 +18,7 @@ use crate::{
     bytes::{Reader, strings, too_large},
     geo::LatLon,
     geocells::{CellId, position},
-    mapping::Bytes,
+    mapping::FileBytes,
 };
 
 const MAGIC: &[u8; 8] = b"HOMPROTO";
@@ -54,7 +54,7 @@ impl Prototype<'_> {
 
 /// All prototypes of a model, sorted by cell.
 pub struct Prototypes {
-    bytes: Bytes,
+    bytes: FileBytes,
     places: Vec<Box<str>>,
     dims: usize,
     cells: usize,
@@ -65,15 +65,15 @@ pub struct Prototypes {
 impl Prototypes {
     /// Maps the file read-only. The outer error is the file system's, the inner one the format's.
     pub fn map(path: &Path) -> io::Result<Result<Self, FormatError>> {
-        Ok(Self::over(Bytes::map(path)?))
+        Ok(Self::over(FileBytes::map(path)?))
     }
 
     /// The same over bytes in memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, FormatError> {
-        Self::over(Bytes::Owned(bytes))
+        Self::over(bytes.into())
     }
 
-    fn over(bytes: Bytes) -> Result<Self, FormatError> {
+    fn over(bytes: FileBytes) -> Result<Self, FormatError> {
         let mut r = Reader::new(&bytes);
         r.header(MAGIC, "prototype", VERSION)?;
         let mut number = || r.u32().map(|n| n as usize);

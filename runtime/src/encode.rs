@@ -11,7 +11,7 @@ use std::{
 use homing_board::Frame;
 use homing_kernels::{Fused, Pixels};
 use homing_models::{
-    MAX_VIEWS,
+    FileBytes, MAX_VIEWS,
     bundle::{ENCODER, MANIFEST},
     frame::SquareCutter,
     manifest::ImageInput,
@@ -87,8 +87,13 @@ impl Encoder {
     /// # Errors
     /// When the file cannot be loaded, a weight is not finite, its input has another size, or the system has no threads
     /// left.
-    pub fn load(onnx: &[u8], input: &ImageInput, dims: usize, threads: usize) -> Result<Self, GraphError> {
-        let graph = Graph::parse(ENCODER, onnx)?;
+    pub fn load(
+        onnx: impl Into<FileBytes>,
+        input: &ImageInput,
+        dims: usize,
+        threads: usize,
+    ) -> Result<Self, GraphError> {
+        let graph = Graph::parse(ENCODER, onnx.into())?;
         let side = Some(i64::from(input.size));
         // Another size would run as well, on pictures of a scale that the network never learned from.
         if let [_, _, height, width] = graph.input[..]
@@ -339,7 +344,8 @@ mod tests {
         let views: Vec<Frame> =
             (0..4).map(|k| frame(40, 30, |x, y| [(x * 5) as u8, (y * 7) as u8, 50 * k as u8])).collect();
         let encoded = |threads: usize, views: usize, frames: &[Frame]| {
-            let mut encoder = Encoder::load(&bundle.encoder, &bundle.manifest.image, tiny::DIMS, threads).unwrap();
+            let mut encoder =
+                Encoder::load(bundle.encoder.clone(), &bundle.manifest.image, tiny::DIMS, threads).unwrap();
             assert_eq!(encoder.threads(), threads.clamp(1, 4));
             let mut out = Embeddings::default();
             for _ in 0..2 {
@@ -361,9 +367,9 @@ mod tests {
     fn a_weight_that_is_nan_is_refused_by_name() {
         let bytes = tiny::encoder_onnx(Some(f32::NAN));
         let input = ImageInput { size: tiny::SIZE, mean: [0.5; 3], std: [0.25; 3] };
-        let e = Encoder::load(&bytes, &input, tiny::DIMS, 1).err().unwrap().to_string();
+        let e = Encoder::load(bytes.to_vec(), &input, tiny::DIMS, 1).err().unwrap().to_string();
         assert!(e.contains("encoder.onnx: weight") && e.contains("NaN"), "{e}");
-        let e = Encoder::load(b"no graph", &input, tiny::DIMS, 1).err().unwrap().to_string();
+        let e = Encoder::load(b"no graph".to_vec(), &input, tiny::DIMS, 1).err().unwrap().to_string();
         assert!(e.starts_with("encoder.onnx cannot be loaded") && !e.contains('\n') && e.len() < 250, "{e}");
     }
 
@@ -371,7 +377,7 @@ mod tests {
     fn another_size_than_the_graphs_own_is_refused() {
         for size in [33, 64] {
             let input = ImageInput { size, mean: [0.5; 3], std: [0.25; 3] };
-            let e = Encoder::load(&tiny::encoder_onnx(None), &input, tiny::DIMS, 1).err().unwrap().to_string();
+            let e = Encoder::load(tiny::encoder_onnx(None), &input, tiny::DIMS, 1).err().unwrap().to_string();
             let says = format!("encoder.onnx: its input is 32 x 32 pixels, manifest.toml says image.size = {size}");
             assert!(e.starts_with(&says), "{e}");
         }

@@ -3,11 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use homing_kernels::{Fused, Kernel, KernelError, Packed, Pixels, fuse};
+use homing_models::FileBytes;
 use tract_onnx::{
     pb::{TensorProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto},
     prelude::*,
     tract_hir::internal::ToDim,
 };
+
+use crate::onnx::OnnxFile;
 
 /// A graph that can be run.
 pub(crate) type Plan = Arc<TypedRunnableModel>;
@@ -74,11 +77,11 @@ pub enum GraphError {
     },
 }
 
-/// A graph that was parsed and whose weights are finite.
+/// A graph that was decoded and whose weights are finite.
 #[derive(Clone)]
 pub(crate) struct Graph {
     file: &'static str,
-    model: InferenceModel,
+    onnx: OnnxFile,
     packed: Arc<Packed>,
     /// Sizes of the first input as the file states them, `None` for a symbol.
     pub input: Vec<Option<i64>>,
@@ -94,13 +97,12 @@ pub(crate) struct Planned {
 }
 
 impl Graph {
-    /// Parses the bytes of an ONNX file.
-    pub fn parse(file: &'static str, bytes: &[u8]) -> Result<Self, GraphError> {
-        let load = |e: TractError| GraphError::Load { file, cause: one_line(&e) };
-        let onnx = tract_onnx::onnx();
-        let proto = onnx.proto_model_for_read(&mut &*bytes).map_err(load)?;
-        let weights = proto.graph.iter().flat_map(|g| &g.initializer);
-        if let Some(bad) = weights.filter(|t| !finite(t)).map(|t| t.name.clone()).next() {
+    /// Decodes an ONNX file.
+    pub fn parse(file: &'static str, bytes: FileBytes) -> Result<Self, GraphError> {
+        let onnx = OnnxFile::decode(bytes).map_err(|e| GraphError::Load { file, cause: one_line(&e) })?;
+        let proto = onnx.proto();
+        let mut weights = proto.graph.iter().flat_map(|g| &g.initializer);
+        if let Some(bad) = weights.find(|t| !finite(t, onnx.raw_data(t))).map(|t| t.name.clone()) {
             return Err(GraphError::NotFinite { file, weight: bad });
         }
         let input = proto.graph.iter().find_map(|g| g.input.first()).map(sizes).unwrap_or_default();
@@ -119,10 +121,7 @@ impl Graph {
         if replaceable[0].1 == 0 {
             replaceable[3].1 = 0;
         }
-        // The shapes written in the file carry symbols, which would contradict the numbers put in for them.
-        let onnx = onnx.with_ignore_output_shapes(true).with_ignore_value_info(true);
-        let model = onnx.model_for_proto_model(&proto).map_err(load)?;
-        Ok(Graph { file, model, packed: Arc::default(), input, outputs, replaceable })
+        Ok(Graph { file, onnx, packed: Arc::default(), input, outputs, replaceable })
     }
 
     /// Makes a plan for an input of this shape, made of these pixels if of any; `views` takes the place of the symbol of
@@ -130,7 +129,7 @@ impl Graph {
     pub fn plan(&self, shape: &[usize], views: usize, pixels: Option<&Pixels>) -> Result<Planned, GraphError> {
         let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file: self.file, cause })?;
         let build = || -> TractResult<Planned> {
-            let mut model = self.model.clone();
+            let mut model = self.onnx.model()?;
             if let Some(symbol) = model.symbols.get("views") {
                 model.set_symbols(&HashMap::from([(symbol, views.to_dim())]))?;
             }
@@ -175,11 +174,11 @@ pub(crate) fn numbers<'a>(
     }
 }
 
-fn finite(t: &TensorProto) -> bool {
+fn finite(t: &TensorProto, raw: &[u8]) -> bool {
     if t.data_type != DataType::Float as i32 {
         return true;
     }
-    let raw = t.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let raw = raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     raw.chain(t.float_data.iter().copied()).all(f32::is_finite)
 }
 

@@ -18,6 +18,7 @@ pub mod eval;
 pub mod event;
 mod graph;
 pub mod locate;
+pub mod onnx;
 pub mod pictures;
 pub mod report;
 pub mod store;
@@ -81,8 +82,8 @@ impl Model {
         let Bundle { dir, manifest, model_id, encoder, heads, geocells, prototypes } = bundle;
         let (geocells, prototypes): (Arc<Geocells>, Arc<Prototypes>) = (geocells.into(), prototypes.into());
         let graphs = || -> Result<_, GraphError> {
-            let mut encoder = encode::Encoder::load(&encoder, &manifest.image, manifest.embedding, threads)?;
-            let mut locator = locate::Locator::load(&heads, &manifest, geocells, prototypes)?;
+            let mut encoder = encode::Encoder::load(encoder, &manifest.image, manifest.embedding, threads)?;
+            let mut locator = locate::Locator::load(heads, &manifest, geocells, prototypes)?;
             locator.locate(&encoder.try_out()?)?;
             Ok((encoder, locator))
         };

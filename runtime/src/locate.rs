@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use homing_kernels::Fused;
 use homing_models::{
-    Geocells, LatLon, Manifest, Prototypes, Radius, RadiusTable, RefineParams, TaskList, bundle::HEADS,
+    FileBytes, Geocells, LatLon, Manifest, Prototypes, Radius, RadiusTable, RefineParams, TaskList, bundle::HEADS,
     refine::Candidates, spread_km,
 };
 use tract_onnx::prelude::{Datum, Tensor};
@@ -69,7 +69,7 @@ impl Locator {
     /// # Errors
     /// When the file cannot be loaded, a weight is not finite, or an output differs from the manifest.
     pub fn load(
-        onnx: &[u8],
+        onnx: impl Into<FileBytes>,
         manifest: &Manifest,
         geocells: Arc<Geocells>,
         prototypes: Arc<Prototypes>,
@@ -80,7 +80,7 @@ impl Locator {
         let classifications = tasks.classifications.iter().map(|c| (c.name.clone(), c.classes.len()));
         let outputs: Vec<(String, usize)> =
             std::iter::once(("cells".to_owned(), manifest.cells)).chain(regressions).chain(classifications).collect();
-        let graph = Graph::parse(HEADS, onnx)?;
+        let graph = Graph::parse(HEADS, onnx.into())?;
         let expected: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
         if graph.outputs != expected {
             return Err(shape(format!("its outputs are {:?}, the manifest says {expected:?}", graph.outputs)));

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use homing::onnx::OnnxFile;
 use homing_kernels::{Fused, Kernel, Packed, fuse};
+use homing_models::FileBytes;
 use homing_planet::hash::Rng;
 use homing_tests::peers::{self, root};
 use homing_trainer::encoder_graph::{Precision, encoder_graph};
@@ -90,9 +92,14 @@ fn worker(arguments: &[String]) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     let before = memory_mb("VmRSS");
     let started = Instant::now();
-    let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
     let build = || -> TractResult<_> {
-        let mut model = onnx.model_for_path(file)?;
+        let mut model = match kernel.as_str() {
+            "plain" => {
+                let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+                onnx.model_for_path(file)?
+            }
+            _ => OnnxFile::decode(FileBytes::map(Path::new(file))?)?.model()?,
+        };
         if let Some(symbol) = model.symbols.get("views") {
             model.set_symbols(&std::collections::HashMap::from([(symbol, ((VIEWS / threads) as i64).into())]))?;
         }

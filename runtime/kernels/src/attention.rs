@@ -148,6 +148,12 @@ impl Work for Heads<'_> {
     }
 }
 
+/// Four numbers from `at` on.
+#[inline(always)]
+fn quad(key: &[f32], at: usize) -> [f32; 4] {
+    [key[at], key[at + 1], key[at + 2], key[at + 3]]
+}
+
 /// Keys transposed: token t of block b is column `t - b * columns`. Columns beyond the last token are zero.
 #[inline(always)]
 fn pack_keys(keys: &[f32], stride: usize, tokens: usize, head: usize, columns: usize, packed: &mut [f32]) {
@@ -160,7 +166,8 @@ fn pack_keys(keys: &[f32], stride: usize, tokens: usize, head: usize, columns: u
         for column in (0..quads).step_by(4) {
             let four = [key(column), key(column + 1), key(column + 2), key(column + 3)];
             for d in (0..fours).step_by(4) {
-                let block = four.map(|key| [key[d], key[d + 1], key[d + 2], key[d + 3]]);
+                // Not by `map`: its closure has not the instructions of this function, and is called each time.
+                let block = [quad(four[0], d), quad(four[1], d), quad(four[2], d), quad(four[3], d)];
                 for i in 0..4 {
                     let row = &mut panel[(d + i) * columns + column..][..4];
                     row.copy_from_slice(&[block[0][i], block[1][i], block[2][i], block[3][i]]);
@@ -168,7 +175,7 @@ fn pack_keys(keys: &[f32], stride: usize, tokens: usize, head: usize, columns: u
             }
             for d in fours..head {
                 let row = &mut panel[d * columns + column..][..4];
-                row.copy_from_slice(&four.map(|key| key[d]));
+                row.copy_from_slice(&[four[0][d], four[1][d], four[2][d], four[3][d]]);
             }
         }
         for column in quads..own {

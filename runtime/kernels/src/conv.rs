@@ -7,9 +7,6 @@ use crate::simd::{Family, Simd, Work, run};
 
 /// Steps of a weight's second byte in one of the first.
 const FINER: f32 = 254.0;
-/// Outputs whose weights are rounded side by side.
-const BESIDE: usize = 16;
-
 /// Bytes of pixels are stored as numbers about zero.
 const MIDDLE: f32 = 128.0;
 
@@ -94,6 +91,11 @@ pub struct ConvolutionError {
     bias: usize,
 }
 
+/// Bytes that are copied at a time: a line of a window is short, and a call of the library for each took longer than all
+/// that it copied.
+const COPIED: usize = 16;
+const _: () = assert!(COPIED <= OVERHANG);
+
 /// Buffers that are kept from call to call.
 #[derive(Clone, Debug)]
 pub struct Windows {
@@ -121,7 +123,7 @@ impl Windows {
     fn take(&mut self, convolution: &Convolution, image: &[f32], (height, width): (usize, usize)) {
         let (window, kernel) = (convolution.window, self.rows.kernel);
         let mut scaled = Scaled { scale: 1.0, zero: 0 };
-        self.image.resize(image.len() + OVERHANG, 0);
+        self.image.resize(self.image.len().max(image.len() + OVERHANG), 0);
         self.outside.clear();
         match &convolution.pixels {
             Some(pixels) => {
@@ -141,40 +143,47 @@ impl Windows {
         }
         let (down, across) = (window.outputs_along(height), window.outputs_along(width));
         self.rows.shape(down * across, window.depth(), scaled.zero);
-        self.rows.scales.fill(scaled.scale);
+        self.rows.scales[..down * across].fill(scaled.scale);
         // Each channel is a plane of bytes, or all are one plane of whole pixels.
         let pixel = match window.layout {
             Layout::ChannelsFirst => 1,
             Layout::ChannelsLast => window.channels,
         };
         let (stride, line) = (self.rows.stride, window.size * pixel);
-        for (place, row) in self.rows.bytes.chunks_exact_mut(stride).take(down * across).enumerate() {
+        for place in 0..down * across {
+            // What is copied may reach over the end: into the next row, which is yet to be written, or its padding.
+            let row = &mut self.rows.bytes[place * stride..][..stride + COPIED];
             let (top, left) = (place / across * window.step, place % across * window.step);
             // Columns of the window that lie on the image.
             let first = window.before.saturating_sub(left).min(window.size);
             let last = (width + window.before).saturating_sub(left).clamp(first, window.size);
-            for (i, line) in row[..window.depth()].chunks_exact_mut(line).enumerate() {
-                let (plane, y) = (i / window.size, (top + i % window.size).wrapping_sub(window.before));
-                let outside = self.outside[plane];
-                if y >= height || first == last {
-                    line.fill(outside);
-                    continue;
+            let mut start = 0;
+            for (plane, &outside) in self.outside.iter().enumerate().take(window.depth() / (line * window.size)) {
+                for down in 0..window.size {
+                    let y = (top + down).wrapping_sub(window.before);
+                    let (from, to) = (start + first * pixel, start + last * pixel);
+                    let end = start + line;
+                    if y >= height || first == last {
+                        row[start..end].fill(outside);
+                    } else {
+                        let mut source = ((plane * height + y) * width + left + first - window.before) * pixel;
+                        for at in (from..to).step_by(COPIED) {
+                            row[at..][..COPIED].copy_from_slice(&self.image[source..][..COPIED]);
+                            source += COPIED;
+                        }
+                        // Nearly always neither: not worth a call that fills nothing.
+                        if first > 0 {
+                            row[start..from].fill(outside);
+                        }
+                        if last < window.size {
+                            row[to..end].fill(outside);
+                        }
+                    }
+                    start = end;
                 }
-                line[..first * pixel].fill(outside);
-                line[last * pixel..].fill(outside);
-                let source = ((plane * height + y) * width + left + first - window.before) * pixel;
-                let on_image = first * pixel..last * pixel;
-                line[on_image.clone()].copy_from_slice(&self.image[source..][..on_image.len()]);
             }
         }
     }
-}
-
-/// The nearest whole number, the even one of two, for what is far from the largest floats: without the instruction for
-/// it, which not every processor has, the library's function takes longer than all the rest.
-fn nearest(x: f32) -> f32 {
-    const WHOLE: f32 = 1.5 * (1 << 23) as f32;
-    (x + WHOLE) - WHOLE
 }
 
 /// How a byte is stored for a kernel.
@@ -236,6 +245,77 @@ impl Work for Quantise<'_> {
     }
 }
 
+/// Weights as bytes, by outputs, and what they mean.
+struct Rounded {
+    bias: Vec<f32>,
+    scales: Vec<f32>,
+    /// `[outputs][depth]`, in the order of the bytes of a row of windows.
+    bytes: Vec<i8>,
+    /// What rounding left, for a picture; empty for others.
+    rests: Vec<i8>,
+}
+
+/// Rounds weights `[outputs][channels][size][size]`, one output after the other.
+struct Round<'a> {
+    window: Window,
+    weights: &'a [f32],
+    pixels: Option<&'a Pixels>,
+    of: &'a mut Rounded,
+}
+
+impl Work for Round<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Round { window, weights, pixels, of } = self;
+        let Window { channels, size, layout, .. } = window;
+        let (depth, places) = (window.depth(), size * size);
+        let stored = if S::UNSIGNED { 0x80 } else { 0 };
+        let mut exact = vec![0f32; depth];
+        let mut written = vec![0u8; depth + OVERHANG];
+        for (output, row) in weights.chunks_exact(depth).enumerate() {
+            exact.copy_from_slice(row);
+            if let Some(Pixels { gain, shift }) = pixels {
+                for (c, row) in exact.chunks_exact_mut(places).enumerate() {
+                    // What a byte of this channel is worth, and the number that byte 0 stands for.
+                    let (gain, shift) = (gain[c], shift[c] + MIDDLE * gain[c]);
+                    row.iter().for_each(|w| of.bias[output] += w * shift);
+                    row.iter_mut().for_each(|w| *w *= gain);
+                }
+            }
+            // SAFETY: the processor has the instructions (`simd::run`); there is room for the last vector.
+            let factor = unsafe {
+                let (low, high) = extent::<S>(&exact);
+                let most = high.max(-low);
+                of.scales[output] = most / 127.0;
+                let factor = if most > 0.0 { 127.0 / most } else { 0.0 };
+                write::<S>(&exact, factor, 0.0, written.as_mut_ptr());
+                factor
+            };
+            let bytes = &mut of.bytes[output * depth..][..depth];
+            match layout {
+                Layout::ChannelsFirst => {
+                    for ((byte, written), exact) in bytes.iter_mut().zip(&written).zip(&mut exact) {
+                        *byte = (written ^ stored).cast_signed();
+                        *exact = *exact * factor - f32::from(*byte);
+                    }
+                    // SAFETY: as above.
+                    unsafe { write::<S>(&exact, FINER, 0.0, written.as_mut_ptr()) }
+                    for (rest, written) in of.rests[output * depth..][..depth].iter_mut().zip(&written) {
+                        *rest = (written ^ stored).cast_signed();
+                    }
+                }
+                Layout::ChannelsLast => {
+                    for (place, pixel) in bytes.chunks_exact_mut(channels).enumerate() {
+                        for (byte, written) in pixel.iter_mut().zip(written[place..].iter().step_by(places)) {
+                            *byte = (written ^ stored).cast_signed();
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl Convolution {
     /// Rounds weights `[outputs][channels][size][size]` to bytes, with one scale for each output, and packs them. Where
     /// the numbers that come in are pixels, with their channels first, it can be told so.
@@ -257,48 +337,20 @@ impl Convolution {
             return Err(wrong());
         }
         let pixels = pixels.filter(|p| window.layout == Layout::ChannelsFirst && p.gain.len() == channels);
-        // What a byte of this channel is worth, and the number that byte 0 stands for.
-        let channel = |c: usize| pixels.map_or((1.0, 0.0), |p| (p.gain[c], p.shift[c] + MIDDLE * p.gain[c]));
-        let mut bias = bias.to_vec();
-        let mut largest = vec![0f32; outputs];
-        for ((row, bias), largest) in weights.chunks_exact(depth).zip(&mut bias).zip(&mut largest) {
-            for (c, row) in row.chunks_exact(size * size).enumerate() {
-                let (gain, shift) = channel(c);
-                *largest = row.iter().fold(*largest, |most, w| most.max((w * gain).abs()));
-                row.iter().for_each(|w| *bias += w * shift);
-            }
-        }
-        let factors: Vec<f32> = largest.iter().map(|most| if *most > 0.0 { 127.0 / most } else { 0.0 }).collect();
-        let mut scales: Vec<f32> = largest.iter().map(|most| most / 127.0).collect();
-        let sees_picture = window.layout == Layout::ChannelsFirst;
-        let mut bytes = vec![0i8; depth * outputs];
-        let mut rests = vec![0i8; if sees_picture { depth * outputs } else { 0 }];
-        // Some outputs at a time, so that what is read and what is written both lie close together.
-        for first in (0..outputs).step_by(BESIDE) {
-            let own = first..(first + BESIDE).min(outputs);
-            for i in 0..depth {
-                let (c, place) = (i / (size * size), i % (size * size));
-                let at = match window.layout {
-                    Layout::ChannelsFirst => i,
-                    Layout::ChannelsLast => place * channels + c,
-                };
-                let gain = channel(c).0;
-                for output in own.clone() {
-                    let exact = weights[output * depth + i] * gain * factors[output];
-                    let whole = nearest(exact);
-                    bytes[at * outputs + output] = whole as i8;
-                    if sees_picture {
-                        rests[at * outputs + output] = nearest((exact - whole) * FINER) as i8;
-                    }
-                }
-            }
-        }
-        let linear = |bytes: &[i8], scales: &[f32], bias: &[f32]| {
-            Linear::new(kernel, (depth, outputs), bytes, scales, bias).map_err(|_| wrong())
+        let mut rounded = Rounded {
+            bias: bias.to_vec(),
+            scales: vec![0.0; outputs],
+            bytes: vec![0; outputs * depth],
+            rests: vec![0; if window.layout == Layout::ChannelsFirst { outputs * depth } else { 0 }],
         };
-        let layer = linear(&bytes, &scales, &bias)?;
+        run(kernel, Round { window, weights, pixels, of: &mut rounded });
+        let Rounded { bias, mut scales, bytes, rests } = rounded;
+        let linear = |bytes: &[i8], scales: &[f32], bias: &[f32]| {
+            Linear::by_outputs(kernel, (depth, outputs), bytes, scales, bias)
+        };
+        let layer = linear(&bytes, &scales, &bias);
         scales.iter_mut().for_each(|scale| *scale /= FINER);
-        let rest = if sees_picture { Some(linear(&rests, &scales, &vec![0.0; outputs])?) } else { None };
+        let rest = (!rests.is_empty()).then(|| linear(&rests, &scales, &vec![0.0; outputs]));
         Ok(Convolution { window, layer, rest, pixels: pixels.cloned() })
     }
 
@@ -344,9 +396,9 @@ impl Convolution {
             let Windows { rows, rest, .. } = &mut *buffers;
             let mut added = epilogue.added.map(|added| &added[i * own..][..own]);
             if let Some(layer) = &self.rest {
-                rest.resize(own, 0.0);
-                layer.run(rows, Epilogue { added, ..Epilogue::NONE }, rest);
-                added = Some(&rest[..]);
+                rest.resize(own.max(rest.len()), 0.0);
+                layer.run(rows, Epilogue { added, ..Epilogue::NONE }, &mut rest[..own]);
+                added = Some(&rest[..own]);
             }
             self.layer.run(rows, Epilogue { added, ..epilogue }, out);
         }

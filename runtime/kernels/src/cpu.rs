@@ -18,6 +18,8 @@ pub enum Kernel {
     AvxVnni,
     /// x86-64 with AVX-512 and its dot products of bytes.
     Avx512Vnni,
+    /// x86-64 with AVX-512 and products of tiles of bytes (AMX): Intel's servers since 2023.
+    Amx,
     /// aarch64 as it always is: Raspberry Pi 4.
     Neon,
     /// aarch64 with dot products of bytes: Raspberry Pi 5, Jetson Orin.
@@ -37,8 +39,15 @@ fn names(kernels: &[Kernel]) -> String {
 }
 
 impl Kernel {
-    const ALL: [Kernel; 6] =
-        [Kernel::Portable, Kernel::Avx2, Kernel::AvxVnni, Kernel::Avx512Vnni, Kernel::Neon, Kernel::Dotprod];
+    const ALL: [Kernel; 7] = [
+        Kernel::Portable,
+        Kernel::Avx2,
+        Kernel::AvxVnni,
+        Kernel::Avx512Vnni,
+        Kernel::Amx,
+        Kernel::Neon,
+        Kernel::Dotprod,
+    ];
 
     /// As in [`VARIABLE`] and in reports.
     pub fn name(self) -> &'static str {
@@ -47,6 +56,7 @@ impl Kernel {
             Kernel::Avx2 => "avx2",
             Kernel::AvxVnni => "avx-vnni",
             Kernel::Avx512Vnni => "avx512-vnni",
+            Kernel::Amx => "amx",
             Kernel::Neon => "neon",
             Kernel::Dotprod => "dotprod",
         }
@@ -67,6 +77,8 @@ impl Kernel {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Amx => Kernel::Avx512Vnni.is_available() && crate::simd::amx::is_available(),
             #[cfg(target_arch = "aarch64")]
             Kernel::Neon => true,
             #[cfg(target_arch = "aarch64")]

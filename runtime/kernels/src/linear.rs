@@ -6,10 +6,8 @@ use crate::cpu::Kernel;
 use crate::maths::{Activation, activate};
 use crate::rows::Bytes;
 use crate::simd::{Family, Simd, Work, run};
-use crate::tile::{GROUP, IntTile, Tiles};
+use crate::tile::{GROUP, IntTile, LINE, Tiles};
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// With fewer tiles, a panel would be asked for faster than memory gives it.
 const FEWEST_TILES: usize = 4;
 
@@ -20,7 +18,9 @@ pub struct Linear {
     inputs: usize,
     outputs: usize,
     columns: usize,
-    /// `[panel][inputs / 4][columns][4]`, padded with zeros.
+    /// Groups of four inputs.
+    groups: usize,
+    /// `[panel][groups][columns][4]`, padded with zeros.
     weights: AVec<i8, ConstAlign<64>>,
     /// Sums of the columns' weights. By panels, as the two below.
     sums: AVec<i32, ConstAlign<64>>,
@@ -70,22 +70,57 @@ impl Linear {
             let (weights, scales, bias) = (weights.len(), scales.len(), bias.len());
             return Err(ShapeError { inputs, outputs, weights, scales, bias });
         }
-        let columns = Family::of(kernel).int_columns;
-        let (groups, width) = (inputs.div_ceil(GROUP), outputs.next_multiple_of(columns));
-        let mut packed = AVec::<i8, ConstAlign<64>>::new(64);
-        packed.resize(groups * GROUP * width, 0);
-        let mut sums = AVec::<i32, ConstAlign<64>>::new(64);
-        sums.resize(width, 0);
-        for (input, row) in weights.chunks_exact(outputs).enumerate() {
-            sums.iter_mut().zip(row).for_each(|(sum, weight)| *sum += i32::from(*weight));
-            for (panel, row) in row.chunks(columns).enumerate() {
-                let group = panel * groups + input / GROUP;
-                let block = &mut packed[group * columns * GROUP..][..columns * GROUP];
-                for (four, weight) in block.chunks_exact_mut(GROUP).zip(row) {
-                    four[input % GROUP] = *weight;
+        let mut layer = Self::without_weights(kernel, (inputs, outputs), scales, bias);
+        let (columns, groups) = (layer.columns, layer.groups);
+        let none = vec![0; outputs];
+        for (group, rows) in weights.chunks(GROUP * outputs).enumerate() {
+            let row = |i: usize| rows.get(i * outputs..(i + 1) * outputs).unwrap_or(&none);
+            let four = [row(0), row(1), row(2), row(3)];
+            for (output, sum) in layer.sums[..outputs].iter_mut().enumerate() {
+                *sum += four.iter().map(|row| i32::from(row[output])).sum::<i32>();
+            }
+            for first in (0..outputs).step_by(columns) {
+                let own = first..(first + columns).min(outputs);
+                let [a, b, c, d] = four.map(|row| &row[own.clone()]);
+                let block = &mut layer.weights[(first / columns * groups + group) * columns * GROUP..];
+                let beside = a.iter().zip(b).zip(c).zip(d);
+                for (place, (((a, b), c), d)) in block.chunks_exact_mut(GROUP).zip(beside) {
+                    place.copy_from_slice(&[*a, *b, *c, *d]);
                 }
             }
         }
+        Ok(layer)
+    }
+
+    /// The same from weights `[outputs][inputs]`, with a scale for each output. The caller vouches for their numbers.
+    pub(crate) fn by_outputs(
+        kernel: Kernel,
+        (inputs, outputs): (usize, usize),
+        weights: &[i8],
+        scales: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        let mut layer = Self::without_weights(kernel, (inputs, outputs), scales, bias);
+        let (columns, groups) = (layer.columns, layer.groups);
+        for (output, row) in weights.chunks_exact(inputs).enumerate() {
+            layer.sums[output] = row.iter().map(|weight| i32::from(*weight)).sum();
+            let first = (output / columns * groups * columns + output % columns) * GROUP;
+            for (group, four) in row.chunks(GROUP).enumerate() {
+                layer.weights[first + group * columns * GROUP..][..four.len()].copy_from_slice(four);
+            }
+        }
+        layer
+    }
+
+    /// A layer whose weights are all zero yet.
+    fn without_weights(kernel: Kernel, (inputs, outputs): (usize, usize), scales: &[f32], bias: &[f32]) -> Self {
+        let Family { int_columns: columns, int_groups, .. } = Family::of(kernel);
+        let groups = inputs.div_ceil(GROUP).next_multiple_of(int_groups);
+        let width = outputs.next_multiple_of(columns);
+        let mut weights = AVec::<i8, ConstAlign<64>>::new(64);
+        weights.resize(groups * GROUP * width, 0);
+        let mut sums = AVec::<i32, ConstAlign<64>>::new(64);
+        sums.resize(width, 0);
         let padded = |values: &mut dyn Iterator<Item = f32>| {
             let mut padded = AVec::<f32, ConstAlign<64>>::from_iter(64, values);
             padded.resize(width, 0.0);
@@ -93,7 +128,7 @@ impl Linear {
         };
         let scales = padded(&mut (0..outputs).map(|i| scales[i % scales.len()]));
         let bias = padded(&mut bias.iter().copied());
-        Ok(Linear { kernel, inputs, outputs, columns, weights: packed, sums, scales, bias })
+        Linear { kernel, inputs, outputs, columns, groups, weights, sums, scales, bias }
     }
 
     /// Values of a row that goes in.
@@ -139,6 +174,7 @@ impl Linear {
                 inputs,
                 outputs,
                 columns: layers[0].columns,
+                groups: layers[0].groups,
                 weights: joined(layers, |l| &l.weights),
                 sums: joined(layers, |l| &l.sums),
                 scales: joined(layers, |l| &l.scales),
@@ -160,8 +196,7 @@ impl Linear {
     }
 
     fn weight(&self, input: usize, output: usize) -> i8 {
-        let groups = self.inputs.div_ceil(GROUP);
-        let group = output / self.columns * groups + input / GROUP;
+        let group = output / self.columns * self.groups + input / GROUP;
         self.weights[(group * self.columns + output % self.columns) * GROUP + input % GROUP]
     }
 
@@ -191,9 +226,11 @@ impl Work for Product<'_> {
         let Product { layer, rows, epilogue: Epilogue { added, activation }, out } = self;
         let added = added.map_or(std::ptr::null(), <[f32]>::as_ptr);
         let (columns, outputs) = (S::INT_COLUMNS, layer.outputs);
-        let groups = layer.inputs.div_ceil(GROUP);
-        debug_assert_eq!(columns, layer.columns);
+        let groups = layer.groups;
+        debug_assert_eq!((columns, 0), (layer.columns, groups % S::INT_GROUPS));
         let zero = rows.zero + if S::UNSIGNED { 128 } else { 0 };
+        // SAFETY: the processor has the instructions (`simd::run`); nothing between here and `close_tiles` can end early.
+        unsafe { S::open_tiles() }
         for panel in 0..outputs.div_ceil(columns) {
             let first_column = panel * columns;
             let own = columns.min(outputs - first_column);
@@ -202,14 +239,9 @@ impl Work for Product<'_> {
             let tiles = rows.rows.div_ceil(S::INT_ROWS);
             let piece = if tiles < FEWEST_TILES { 0 } else { bytes.div_ceil(tiles).next_multiple_of(LINE) };
             for (tile, (first, count)) in Tiles::new(rows.rows, S::INT_ROWS).enumerate() {
-                let next = (panel + 1) * bytes + tile * piece;
-                for line in (next..next + piece).step_by(LINE) {
-                    // SAFETY: the processor has the instructions (`simd::run`).
-                    unsafe { S::prefetch(layer.weights.as_ptr().wrapping_add(line)) }
-                }
                 let place = first * outputs + first_column;
                 // SAFETY: the processor has the instructions (`simd::run`). `Linear::run` checked all lengths: rows are
-                // whole groups long, a panel has `groups * columns * 4` weights, and the tile's part of `out` (and of
+                // whole groups long with room behind them (`Bytes::shape`), a panel has `groups * columns * 4` weights, and the tile's part of `out` (and of
                 // what is added, as long) begins at `place` and is `count` rows of `own` values, `outputs` apart.
                 unsafe {
                     let tile = IntTile {
@@ -217,6 +249,8 @@ impl Work for Product<'_> {
                         rows: rows.bytes.as_ptr().add(first * rows.stride),
                         row_stride: rows.stride,
                         weights: layer.weights.as_ptr().add(panel * groups * columns * GROUP),
+                        next: layer.weights.as_ptr().wrapping_add((panel + 1) * bytes + tile * piece),
+                        next_bytes: piece,
                         zero,
                         sums: layer.sums.as_ptr().add(first_column),
                         column_scales: layer.scales.as_ptr().add(first_column),
@@ -239,5 +273,7 @@ impl Work for Product<'_> {
                 }
             }
         }
+        // SAFETY: as for `open_tiles`.
+        unsafe { S::close_tiles() }
     }
 }

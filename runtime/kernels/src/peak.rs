@@ -12,47 +12,56 @@ use crate::tile::GROUP;
 const ROWS: usize = 5;
 const COLUMNS: usize = 2;
 
-/// Multiplies bytes that hardly leave the registers, `rounds` times ten vectors of them, on one thread; gives the number of
-/// products. The caller takes the time.
+/// Multiplies bytes that hardly leave the registers on one thread, `rounds` times ten vectors or four tiles of them; gives
+/// the number of products. The caller takes the time.
 ///
 /// # Panics
 /// When this processor cannot run the kernel.
 pub fn multiply_in_registers(kernel: Kernel, rounds: usize) -> u64 {
-    let mut lanes = 0;
-    run(kernel, Stream { rounds, lanes: &mut lanes });
-    (rounds * ROWS * COLUMNS * GROUP * lanes) as u64
+    let mut products = 0;
+    run(kernel, Stream { rounds, products: &mut products });
+    products as u64
 }
 
 struct Stream<'a> {
     rounds: usize,
-    lanes: &'a mut usize,
+    products: &'a mut usize,
 }
 
 impl Work for Stream<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        *self.lanes = S::LANES;
-        let bytes = [1i8; 64];
-        assert!(GROUP * S::LANES <= bytes.len(), "a vector wider than what is loaded");
-        let rows: [i32; ROWS] = std::array::from_fn(|r| 0x0102_0304 + r as i32);
-        // SAFETY: the processor has the instructions (`simd::run`); a vector's bytes are within `bytes`, whose address is
-        // not changed by `black_box`.
-        unsafe {
-            let weights = [S::load_bytes(black_box(&bytes).as_ptr()), S::load_bytes(black_box(&bytes).as_ptr())];
-            let mut sums = [[S::splat_bytes(0); COLUMNS]; ROWS];
-            for _ in 0..self.rounds {
-                // Unknown anew: what does not change would be multiplied once. Only the address goes through memory.
-                let rows = black_box(&rows);
-                for r in 0..ROWS {
-                    let row = S::splat_bytes(rows[r]);
-                    for c in 0..COLUMNS {
-                        sums[r][c] = S::dot(sums[r][c], row, weights[c]);
-                    }
+        // SAFETY: the processor has the instructions (`simd::run`).
+        *self.products = unsafe { S::stream(self.rounds) };
+    }
+}
+
+/// With a family's dot products.
+///
+/// # Safety
+/// The processor must have `S`'s instructions.
+#[inline(always)]
+pub(crate) unsafe fn stream_vectors<S: Simd>(rounds: usize) -> usize {
+    let bytes = [1i8; 64];
+    assert!(GROUP * S::LANES <= bytes.len(), "a vector wider than what is loaded");
+    let row_bytes: [i32; ROWS] = std::array::from_fn(|r| 0x0102_0304 + r as i32);
+    // SAFETY: as this function's own; a vector's bytes are within `bytes`, whose address is not changed by `black_box`.
+    unsafe {
+        let weights = [S::load_bytes(black_box(&bytes).as_ptr()), S::load_bytes(black_box(&bytes).as_ptr())];
+        let mut sums = [[S::splat_bytes(0); COLUMNS]; ROWS];
+        for _ in 0..rounds {
+            // Unknown anew: what does not change would be multiplied once. Only the address goes through memory.
+            let row_bytes = black_box(&row_bytes);
+            for r in 0..ROWS {
+                let row = S::splat_bytes(row_bytes[r]);
+                for c in 0..COLUMNS {
+                    sums[r][c] = S::dot(sums[r][c], row, weights[c]);
                 }
             }
-            black_box(sums);
         }
+        black_box(sums);
     }
+    rounds * ROWS * COLUMNS * GROUP * S::LANES
 }
 
 #[cfg(test)]
@@ -60,10 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kernel_multiplies_as_many_as_its_vectors_hold() {
+    fn every_kernel_multiplies_as_many_as_its_registers_hold() {
         for kernel in Kernel::available() {
             let products = multiply_in_registers(kernel, 3);
-            assert!(products >= 3 * 10 * 4 && products.is_multiple_of(3 * 10 * 4), "{kernel}: {products}");
+            // Four tiles of 16 x 16 sums of 64 products, or ten vectors of at least one sum of four.
+            let each = if kernel == Kernel::Amx { 4 * 16 * 16 * 64 } else { 10 * 4 };
+            assert!(products >= 3 * each && products.is_multiple_of(3 * each), "{kernel}: {products}");
+            assert_eq!(multiply_in_registers(kernel, 0), 0);
             assert_eq!(multiply_in_registers(kernel, 6), 2 * products);
         }
     }

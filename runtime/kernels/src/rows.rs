@@ -8,6 +8,8 @@ use crate::tile::GROUP;
 
 /// Bytes that a vector's store may reach over the end of what it is meant for.
 pub(crate) const OVERHANG: usize = 64;
+/// Rows behind the last that products may read, whatever they hold: a tile of rows is always whole.
+pub(crate) const ROWS_OVER: usize = 15;
 
 /// A LayerNorm over rows: `(x - mean) / sqrt(variance + epsilon) * gain + shift`.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +62,10 @@ impl Bytes {
     /// Makes room.
     pub(crate) fn shape(&mut self, rows: usize, width: usize, zero: i32) {
         (self.rows, self.width, self.stride, self.zero) = (rows, width, width.next_multiple_of(GROUP), zero);
-        self.bytes.resize(rows * self.stride + OVERHANG, 0);
-        self.scales.resize(rows, 0.0);
+        // Never shorter: what a smaller product takes away, the next would have to fill with zeros again.
+        let bytes = (rows + ROWS_OVER) * self.stride + OVERHANG;
+        self.bytes.resize(bytes.max(self.bytes.len()), 0);
+        self.scales.resize(rows.max(self.scales.len()), 0.0);
     }
 
     /// Number of rows.

@@ -4,6 +4,8 @@
 //! switches the instructions on. So an operator is written once and compiled for each family.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -33,6 +35,8 @@ pub(crate) trait Simd: Copy {
     const INT_COLUMNS: usize;
     /// Most rows of an integer tile.
     const INT_ROWS: usize;
+    /// Groups of four bytes along a row that one step of an integer tile takes.
+    const INT_GROUPS: usize = 1;
     /// Most columns, a multiple of [`Simd::LANES`], and most rows of a float tile.
     const FLOAT_COLUMNS: usize;
     const FLOAT_ROWS: usize;
@@ -60,6 +64,7 @@ pub(crate) trait Simd: Copy {
 
     /// Integers at `p`, times a factor.
     unsafe fn int_times(p: *const i32, factor: i32) -> Self::I;
+    unsafe fn int_add(a: Self::I, b: Self::I) -> Self::I;
     unsafe fn int_to_float(a: Self::I) -> Self::F;
     /// The same four bytes in each lane.
     unsafe fn splat_bytes(four: i32) -> Self::I;
@@ -73,21 +78,30 @@ pub(crate) trait Simd: Copy {
     /// Asks for the cache line at `p`, which need not be valid.
     unsafe fn prefetch(p: *const i8);
 
+    /// What stands before and behind integer tiles, on the thread that multiplies them.
+    #[inline(always)]
+    unsafe fn open_tiles() {}
+    #[inline(always)]
+    unsafe fn close_tiles() {}
     /// Multiplies `rows` (1..=INT_ROWS) rows by one panel.
     unsafe fn int_tile(rows: usize, tile: &IntTile);
+    /// Multiplies bytes that hardly leave the registers, `rounds` times; gives the number of products.
+    #[inline(always)]
+    unsafe fn stream(rounds: usize) -> usize {
+        // SAFETY: as this function's own.
+        unsafe { crate::peak::stream_vectors::<Self>(rounds) }
+    }
     /// An activation of `rows` rows of INT_COLUMNS floats that begin `stride` floats apart.
     unsafe fn activate_tile(activation: Activation, p: *mut f32, rows: usize, stride: usize);
     /// Multiplies `rows` (1..=FLOAT_ROWS) rows by `vectors` vectors (FLOAT_COLUMNS at most) of columns.
     unsafe fn float_tile(rows: usize, vectors: usize, tile: &FloatTile);
 }
 
-/// The two tiles of a family: `tiles!(ROWS x COLUMN VECTORS of integers, ROWS x COLUMN VECTORS of floats)`.
-macro_rules! tiles {
-    ([$($int_rows:literal),*] x $int_columns:literal, $float_rows:tt x [$($float_columns:literal),*]) => {
+/// The tiles of integers of a family, `int_tiles!(ROWS x COLUMN VECTORS)`.
+macro_rules! int_tiles {
+    ([$($int_rows:literal),*] x $int_columns:literal) => {
         const INT_COLUMNS: usize = $int_columns * Self::LANES;
         const INT_ROWS: usize = [$($int_rows),*].len();
-        const FLOAT_COLUMNS: usize = [$($float_columns),*].len() * Self::LANES;
-        const FLOAT_ROWS: usize = $float_rows.len();
 
         #[inline(always)]
         unsafe fn int_tile(rows: usize, tile: &crate::tile::IntTile) {
@@ -105,6 +119,13 @@ macro_rules! tiles {
             // SAFETY: as this function's own.
             unsafe { crate::maths::activate_vectors::<Self, $int_columns>(activation, p, rows, stride) }
         }
+    };
+}
+/// The tiles of floats, `float_tiles!(ROWS x COLUMN VECTORS)`.
+macro_rules! float_tiles {
+    ($float_rows:tt x [$($float_columns:literal),*]) => {
+        const FLOAT_COLUMNS: usize = [$($float_columns),*].len() * Self::LANES;
+        const FLOAT_ROWS: usize = $float_rows.len();
 
         #[inline(always)]
         unsafe fn float_tile(rows: usize, vectors: usize, tile: &crate::tile::FloatTile) {
@@ -126,7 +147,7 @@ macro_rules! float_rows {
         }
     };
 }
-use {float_rows, tiles};
+use {float_rows, float_tiles, int_tiles};
 
 /// An operator's inner part.
 pub(crate) trait Work {
@@ -155,7 +176,10 @@ pub(crate) fn run(kernel: Kernel, work: impl Work) {
         Kernel::AvxVnni => unsafe { avx2::run_vnni(work) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512Vnni => unsafe { avx512::run(work) },
+        Kernel::Avx512Vnni => unsafe { avx512::run::<false, _>(work) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Amx => unsafe { avx512::run::<true, _>(work) },
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         Kernel::Neon => unsafe { neon::run(work) },
@@ -171,6 +195,7 @@ pub(crate) fn run(kernel: Kernel, work: impl Work) {
 pub(crate) struct Family {
     pub unsigned: bool,
     pub int_columns: usize,
+    pub int_groups: usize,
 }
 
 impl Family {
@@ -180,7 +205,7 @@ impl Family {
         impl Work for Asked<'_> {
             #[inline(always)]
             unsafe fn run<S: Simd>(self) {
-                *self.0 = Family { unsigned: S::UNSIGNED, int_columns: S::INT_COLUMNS };
+                *self.0 = Family { unsigned: S::UNSIGNED, int_columns: S::INT_COLUMNS, int_groups: S::INT_GROUPS };
             }
         }
         let mut family = Family::default();

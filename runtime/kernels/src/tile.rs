@@ -1,23 +1,31 @@
 //! The two inner loops: a few rows times a panel of columns, the sums all in registers.
 #![allow(clippy::needless_range_loop, reason = "plain indices are what the compiler turns into registers")]
 
+#[allow(unused_imports, reason = "named in a description")]
+use crate::rows::{OVERHANG, ROWS_OVER};
 use crate::simd::Simd;
 
 /// Bytes of a row that one dot product takes.
 pub(crate) const GROUP: usize = 4;
+
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
 
 /// A block of an integer product: rows of bytes times a panel of weights, then scales and bias.
 ///
 /// `out[r][c] = (sum over k of (rows[r][k] - zero) * weights[k][c]) * row_scales[r] * column_scales[c] + bias[c]`, and
 /// `+ added[r][c]` where `added` is not null.
 pub(crate) struct IntTile {
-    /// Groups of four along a row.
+    /// Groups of four along a row, whole steps of [`Simd::INT_GROUPS`].
     pub groups: usize,
-    /// First row; `row_stride` bytes to the next.
+    /// First row; `row_stride` bytes to the next. [`ROWS_OVER`] rows and [`OVERHANG`] bytes behind the last may be read.
     pub rows: *const u8,
     pub row_stride: usize,
     /// `[groups][INT_COLUMNS][4]`.
     pub weights: *const i8,
+    /// What to bring into the cache meanwhile: a piece of the next panel, which need not be valid.
+    pub next: *const i8,
+    pub next_bytes: usize,
     /// The byte that stands for zero.
     pub zero: i32,
     /// `INT_COLUMNS` values each, as the two below: sums of the columns' weights.
@@ -40,16 +48,13 @@ pub(crate) struct IntTile {
 /// The processor must have `S`'s instructions, and the tile's pointers be valid for what its fields say.
 #[inline(always)]
 pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTile) {
-    // SAFETY: as this function's own; `columns` bounds what is read of `added` and written.
+    // SAFETY: as this function's own.
     unsafe {
         let width = C * S::LANES;
-        let mut sums: [[S::I; C]; R] = [[S::int_times(t.sums, -t.zero); C]; R];
-        for c in 1..C {
-            let start = S::int_times(t.sums.add(c * S::LANES), -t.zero);
-            for r in 0..R {
-                sums[r][c] = start;
-            }
+        for line in (0..t.next_bytes).step_by(LINE) {
+            S::prefetch(t.next.wrapping_add(line));
         }
+        let mut sums: [[S::I; C]; R] = [[S::splat_bytes(0); C]; R];
         let (mut row, mut weights) = (t.rows, t.weights);
         for _ in 0..t.groups {
             let mut panel = [S::load_bytes(weights); C];
@@ -73,27 +78,42 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
                 sum.add(r * C + c).write(sums[r][c]);
             }
         }
-        for c in 0..C {
+        finish::<S>(t, R, C, sum);
+    }
+}
+
+/// What becomes of the sums of `rows` times `vectors` vectors of products: `rows[r][k] * weights[k][c]`.
+///
+/// # Safety
+/// As [`int_tile`]; the sums, at any address, must be as many as said.
+#[inline(always)]
+pub(crate) unsafe fn finish<S: Simd>(t: &IntTile, rows: usize, vectors: usize, sums: *const S::I) {
+    // What is behind `t` could change with every number that is written, for all that the compiler knows.
+    let &IntTile { zero, sums: of_weights, column_scales, bias, row_scales, added, out, out_stride, columns, .. } = t;
+    // SAFETY: as this function's own; `columns` bounds what is read of `added` and written.
+    unsafe {
+        for c in 0..vectors {
             let at = c * S::LANES;
-            if at >= t.columns {
+            if at >= columns {
                 break;
             }
-            let left = t.columns - at;
-            let (scale, bias) = (S::load(t.column_scales.add(at)), S::load(t.bias.add(at)));
-            for r in 0..R {
-                let scaled = S::mul(S::int_to_float(sum.add(r * C + c).read()), S::splat(*t.row_scales.add(r)));
-                let mut y = S::fma(scaled, scale, bias);
-                let place = r * t.out_stride + at;
+            let left = columns - at;
+            let start = S::int_times(of_weights.add(at), -zero);
+            let (scale, bias) = (S::load(column_scales.add(at)), S::load(bias.add(at)));
+            for r in 0..rows {
+                let sum = S::int_add(sums.add(r * vectors + c).read_unaligned(), start);
+                let mut y = S::fma(S::mul(S::int_to_float(sum), S::splat(*row_scales.add(r))), scale, bias);
+                let place = r * out_stride + at;
                 if left >= S::LANES {
-                    if !t.added.is_null() {
-                        y = S::add(y, S::load(t.added.add(place)));
+                    if !added.is_null() {
+                        y = S::add(y, S::load(added.add(place)));
                     }
-                    S::store(t.out.add(place), y);
+                    S::store(out.add(place), y);
                 } else {
-                    if !t.added.is_null() {
-                        y = S::add(y, S::load_part(t.added.add(place), left));
+                    if !added.is_null() {
+                        y = S::add(y, S::load_part(added.add(place), left));
                     }
-                    S::store_part(t.out.add(place), y, left);
+                    S::store_part(out.add(place), y, left);
                 }
             }
         }

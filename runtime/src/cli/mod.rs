@@ -91,8 +91,8 @@ const BENCH: &str = "One panorama after the other, each waited for, from the cam
     tell (governor, temperature, throttling, energy) is unknown, and null in JSON.";
 
 const KERNELS: &str = "The environment variable HOMING_KERNEL chooses other vector instructions than the best, for \
-    measurements: portable, avx2, avx-vnni, avx512-vnni, neon, dotprod, as far as the processor has them. It counts \
-    for all commands.";
+    measurements: portable, avx2, avx-vnni, avx512-vnni, amx, neon, dotprod, as far as the processor has them. It \
+    counts for all commands.";
 
 #[derive(Debug, Args)]
 struct BundleArg {

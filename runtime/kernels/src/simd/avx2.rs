@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, Work, tiles};
+use super::{Simd, Work, float_tiles, int_tiles};
 
 /// Vectors of 256 bits.
 #[derive(Clone, Copy)]
@@ -41,7 +41,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = 8;
     const UNSIGNED: bool = VNNI;
     // 8 sums, 2 weights, and what a dot product without VNNI needs.
-    tiles!([1, 2, 3, 4] x 2, [1, 2, 3, 4] x [1, 2]);
+    int_tiles!([1, 2, 3, 4] x 2);
+    float_tiles!([1, 2, 3, 4] x [1, 2]);
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {
@@ -138,6 +139,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     unsafe fn int_times(p: *const i32, factor: i32) -> __m256i {
         // SAFETY: see above.
         unsafe { _mm256_mullo_epi32(_mm256_loadu_si256(p.cast()), _mm256_set1_epi32(factor)) }
+    }
+    #[inline(always)]
+    unsafe fn int_add(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: see above.
+        unsafe { _mm256_add_epi32(a, b) }
     }
     #[inline(always)]
     unsafe fn int_to_float(a: __m256i) -> __m256 {

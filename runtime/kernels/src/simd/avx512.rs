@@ -1,21 +1,24 @@
-//! AVX-512 with VNNI: 16 lanes, 32 registers.
+//! AVX-512 with VNNI: 16 lanes, 32 registers; products of bytes on AMX's tiles or without them.
 
 use std::arch::x86_64::*;
 
-use super::{Simd, Work, tiles};
+use super::{Simd, Work, amx, float_tiles};
+use crate::maths::{Activation, activate_vectors};
+use crate::peak::stream_vectors;
+use crate::tile::{IntTile, int_tile};
 
 /// Vectors of 512 bits.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512;
+pub(super) struct Avx512<const AMX: bool>;
 
 /// Does the work with these instructions.
 ///
 /// # Safety
 /// The processor must have them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn run<W: Work>(work: W) {
+pub(super) unsafe fn run<const AMX: bool, W: Work>(work: W) {
     // SAFETY: as this function's own.
-    unsafe { work.run::<Avx512>() }
+    unsafe { work.run::<Avx512<AMX>>() }
 }
 
 #[inline(always)]
@@ -24,13 +27,66 @@ fn mask(n: usize) -> __mmask16 {
 }
 
 // SAFETY (of every block here): the caller vouches for the instructions and the pointers.
-impl Simd for Avx512 {
+impl<const AMX: bool> Simd for Avx512<AMX> {
     type F = __m512;
     type I = __m512i;
     const LANES: usize = 16;
     const UNSIGNED: bool = true;
     // 27 sums, 3 weights and a row's bytes fill 31 of 32 registers.
-    tiles!([1, 2, 3, 4, 5, 6, 7, 8, 9] x 3, [1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
+    const INT_COLUMNS: usize = if AMX { amx::COLUMNS } else { 48 };
+    const INT_ROWS: usize = if AMX { amx::MOST_ROWS } else { 9 };
+    const INT_GROUPS: usize = if AMX { amx::GROUPS } else { 1 };
+    float_tiles!([1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
+
+    #[inline(always)]
+    unsafe fn open_tiles() {
+        if AMX {
+            // SAFETY: see above.
+            unsafe { amx::open() }
+        }
+    }
+    #[inline(always)]
+    unsafe fn close_tiles() {
+        if AMX {
+            // SAFETY: see above.
+            unsafe { amx::close() }
+        }
+    }
+    #[inline(always)]
+    unsafe fn int_tile(rows: usize, tile: &IntTile) {
+        // SAFETY: see above.
+        unsafe {
+            match rows {
+                _ if AMX => amx::int_tile::<Self>(rows, tile),
+                1 => int_tile::<Self, 1, 3>(tile),
+                2 => int_tile::<Self, 2, 3>(tile),
+                3 => int_tile::<Self, 3, 3>(tile),
+                4 => int_tile::<Self, 4, 3>(tile),
+                5 => int_tile::<Self, 5, 3>(tile),
+                6 => int_tile::<Self, 6, 3>(tile),
+                7 => int_tile::<Self, 7, 3>(tile),
+                8 => int_tile::<Self, 8, 3>(tile),
+                9 => int_tile::<Self, 9, 3>(tile),
+                _ => {}
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn activate_tile(activation: Activation, p: *mut f32, rows: usize, stride: usize) {
+        // SAFETY: see above.
+        unsafe {
+            if AMX {
+                activate_vectors::<Self, 2>(activation, p, rows, stride);
+            } else {
+                activate_vectors::<Self, 3>(activation, p, rows, stride);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn stream(rounds: usize) -> usize {
+        // SAFETY: see above.
+        unsafe { if AMX { amx::stream(rounds) } else { stream_vectors::<Self>(rounds) } }
+    }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {
@@ -116,6 +172,11 @@ impl Simd for Avx512 {
     unsafe fn int_times(p: *const i32, factor: i32) -> __m512i {
         // SAFETY: see above.
         unsafe { _mm512_mullo_epi32(_mm512_loadu_si512(p.cast()), _mm512_set1_epi32(factor)) }
+    }
+    #[inline(always)]
+    unsafe fn int_add(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_add_epi32(a, b) }
     }
     #[inline(always)]
     unsafe fn int_to_float(a: __m512i) -> __m512 {

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Simd, Work, tiles};
+use super::{Simd, Work, float_tiles, int_tiles};
 
 /// Vectors of 128 bits.
 #[derive(Clone, Copy)]
@@ -36,7 +36,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     const LANES: usize = 4;
     const UNSIGNED: bool = false;
     // 24 sums, 4 weights and a row's bytes.
-    tiles!([1, 2, 3, 4, 5, 6] x 4, [1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
+    int_tiles!([1, 2, 3, 4, 5, 6] x 4);
+    float_tiles!([1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> float32x4_t {
@@ -134,6 +135,11 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     unsafe fn int_times(p: *const i32, factor: i32) -> int32x4_t {
         // SAFETY: see above.
         unsafe { vmulq_n_s32(vld1q_s32(p), factor) }
+    }
+    #[inline(always)]
+    unsafe fn int_add(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: see above.
+        unsafe { vaddq_s32(a, b) }
     }
     #[inline(always)]
     unsafe fn int_to_float(a: int32x4_t) -> float32x4_t {

@@ -1,6 +1,6 @@
 //! Vectors without special instructions; the compiler uses those that every processor of the target has.
 
-use super::{Simd, tiles};
+use super::{Simd, float_tiles, int_tiles};
 
 const LANES: usize = 8;
 
@@ -21,7 +21,8 @@ impl Simd for Portable {
     type I = [i32; LANES];
     const LANES: usize = LANES;
     const UNSIGNED: bool = false;
-    tiles!([1, 2, 3, 4] x 1, [1, 2, 3, 4] x [1]);
+    int_tiles!([1, 2, 3, 4] x 1);
+    float_tiles!([1, 2, 3, 4] x [1]);
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> F {
@@ -99,6 +100,10 @@ impl Simd for Portable {
     unsafe fn int_times(p: *const i32, factor: i32) -> [i32; LANES] {
         // SAFETY: see above.
         unsafe { p.cast::<[i32; LANES]>().read_unaligned() }.map(|x| x * factor)
+    }
+    #[inline(always)]
+    unsafe fn int_add(a: [i32; LANES], b: [i32; LANES]) -> [i32; LANES] {
+        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
     }
     #[inline(always)]
     unsafe fn int_to_float(a: [i32; LANES]) -> F {

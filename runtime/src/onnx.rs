@@ -1,0 +1,201 @@
+//! Reading an ONNX file with its weights once in memory.
+//!
+//! tract decodes a whole file before it makes tensors of it: all weights are then in memory twice, beside the file. Here
+//! the file is decoded without them. tract is told that they are in another file, as the format allows (ONNX,
+//! "external data"), and what it asks for comes from the bytes of this one, tensor by tensor.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use homing_models::FileBytes;
+use prost::Message;
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
+use tract_onnx::data_resolver::ModelDataResolver;
+use tract_onnx::pb::{ModelProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::{bail, ensure};
+
+/// Numbers of fields, from the format's `onnx.proto`.
+const GRAPH: u32 = 7;
+const INITIALIZER: u32 = 5;
+const RAW_DATA: u32 = 9;
+const EXTERNAL_DATA: u32 = 13;
+const DATA_LOCATION: u32 = 14;
+
+/// Shorter ones stay where they are: finding them costs more than their memory.
+const LONG: usize = 4096;
+/// tract wants a directory and a file in it, and looks whether they are there.
+const DIRECTORY: &str = "/";
+const FILE: &str = ".";
+
+/// An ONNX file of which all but the long weights is decoded.
+#[derive(Clone)]
+pub struct OnnxFile {
+    bytes: FileBytes,
+    proto: Arc<ModelProto>,
+}
+
+impl OnnxFile {
+    /// Decodes the file.
+    ///
+    /// # Errors
+    /// When it is no ONNX file, or has weights in other files.
+    pub fn decode(bytes: FileBytes) -> TractResult<Self> {
+        let mut short = Vec::new();
+        Walk { file: &bytes, out: &mut short }.message(0..bytes.len(), &[GRAPH, INITIALIZER])?;
+        let proto = Arc::new(ModelProto::decode(&*short)?);
+        bytes.forget();
+        Ok(OnnxFile { bytes, proto })
+    }
+
+    /// What was decoded.
+    pub fn proto(&self) -> &ModelProto {
+        &self.proto
+    }
+
+    /// The bytes of a weight that the file has as bytes; none of one that it has as numbers.
+    pub fn raw_data<'a>(&'a self, tensor: &'a TensorProto) -> &'a [u8] {
+        let number = |key: &str| tensor.external_data.iter().find(|e| e.key == key).and_then(|e| e.value.parse().ok());
+        match (number("offset"), number("length")) {
+            (Some(offset), Some(length)) => {
+                self.bytes.get(offset..).and_then(|from| from.get(..length)).unwrap_or_default()
+            }
+            _ => &tensor.raw_data,
+        }
+    }
+
+    /// The graph as tract reads it, with the weights. Shapes that the file states for results are left out: they carry
+    /// symbols, which would contradict the numbers put in for them.
+    ///
+    /// # Errors
+    /// When tract does not understand it.
+    pub fn model(&self) -> TractResult<InferenceModel> {
+        let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        onnx.provider = Arc::new(Weights(self.bytes.clone()));
+        Ok(onnx.parse(&self.proto, Some(DIRECTORY))?.model)
+    }
+}
+
+/// Gives tract the weights that it asks for.
+struct Weights(FileBytes);
+
+impl ModelDataResolver for Weights {
+    fn read_bytes_from_path(
+        &self,
+        buf: &mut Vec<u8>,
+        _: &Path,
+        offset: usize,
+        length: Option<usize>,
+    ) -> TractResult<()> {
+        let length = length.context("a weight without a length")?;
+        let weight = self.0.get(offset..).and_then(|from| from.get(..length)).context("a weight beyond the file")?;
+        buf.extend_from_slice(weight);
+        self.0.forget();
+        Ok(())
+    }
+}
+
+/// Copies messages of a file, but for the long weights.
+struct Walk<'a> {
+    file: &'a [u8],
+    out: &'a mut Vec<u8>,
+}
+
+impl Walk<'_> {
+    /// A message at `range`. The first of `path` is the field that leads to weights; none is left in a weight itself.
+    fn message(&mut self, range: std::ops::Range<usize>, path: &[u32]) -> TractResult<()> {
+        let mut at = range.start;
+        let mut left_out = None;
+        while at < range.end {
+            let mut rest = &self.file[at..range.end];
+            let (tag, wire) = decode_key(&mut rest)?;
+            let length = match wire {
+                WireType::Varint => {
+                    let number = decode_varint(&mut rest)?;
+                    if path.is_empty() && tag == DATA_LOCATION && number == DataLocation::External as u64 {
+                        bail!("weights in another file");
+                    }
+                    0
+                }
+                WireType::ThirtyTwoBit => 4,
+                WireType::SixtyFourBit => 8,
+                WireType::LengthDelimited => usize::try_from(decode_varint(&mut rest)?)?,
+                WireType::StartGroup | WireType::EndGroup => bail!("a group, which the format does not have"),
+            };
+            ensure!(length <= rest.len(), "the file is cut short");
+            let content = range.end - rest.len()..range.end - rest.len() + length;
+            let field = at..content.end;
+            at = field.end;
+            match path {
+                [first, path @ ..] if *first == tag && wire == WireType::LengthDelimited => {
+                    let mut inner = Vec::new();
+                    Walk { file: self.file, out: &mut inner }.message(content, path)?;
+                    encode_key(tag, wire, self.out);
+                    encode_varint(inner.len() as u64, self.out);
+                    self.out.append(&mut inner);
+                }
+                [] if tag == RAW_DATA && length >= LONG => left_out = Some(content),
+                _ => self.out.extend_from_slice(&self.file[field]),
+            }
+        }
+        if let Some(content) = left_out {
+            let entries = [("location", FILE.to_owned()), ("offset", content.start.to_string())];
+            for (key, value) in entries.into_iter().chain([("length", content.len().to_string())]) {
+                let entry = StringStringEntryProto { key: key.to_owned(), value };
+                prost::encoding::message::encode(EXTERNAL_DATA, &entry, self.out);
+            }
+            encode_key(DATA_LOCATION, WireType::Varint, self.out);
+            encode_varint(DataLocation::External as u64, self.out);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tract_onnx::tract_hir::infer::Factoid;
+
+    use super::*;
+    use crate::tiny;
+
+    #[test]
+    fn all_but_the_long_weights_is_as_it_was_and_those_are_found() {
+        for bytes in [tiny::encoder_onnx(None), std::fs::read("../models/shipped/encoder.onnx").unwrap()] {
+            let whole = ModelProto::decode(&*bytes).unwrap();
+            let file = OnnxFile::decode(bytes.into()).unwrap();
+            let mut short = file.proto().clone();
+            let (mut found, mut long) = (Vec::new(), 0);
+            for tensor in short.graph.iter_mut().flat_map(|g| &mut g.initializer) {
+                let raw = file.raw_data(tensor).to_vec();
+                assert_eq!(raw.len() >= LONG, tensor.raw_data.is_empty() && !raw.is_empty(), "{}", tensor.name);
+                long += usize::from(raw.len() >= LONG);
+                tensor.external_data.clear();
+                tensor.data_location = None;
+                tensor.raw_data = raw.clone();
+                found.push(raw);
+            }
+            assert!(long > 0, "a graph without long weights shows nothing");
+            assert!(short == whole, "decoded and put together again");
+            let model = file.model().unwrap();
+            let consts = model.nodes().iter().filter_map(|n| n.outputs[0].fact.value.concretize()).collect::<Vec<_>>();
+            let bytes_of = |t: &Arc<Tensor>| t.as_bytes().to_vec();
+            assert!(found.iter().filter(|raw| raw.len() >= LONG).all(|raw| consts.iter().any(|t| bytes_of(t) == *raw)));
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let good = tiny::encoder_onnx(None);
+        assert!(OnnxFile::decode(good[..good.len() / 2].to_vec().into()).is_err());
+        for (bytes, words) in [(&b"no graph"[..], ""), (&[0x3a, 0x7f, 1][..], "cut short"), (&[0x3b][..], "group")] {
+            let e = OnnxFile::decode(bytes.to_vec().into()).err().unwrap().to_string();
+            assert!(e.contains(words), "{e}");
+        }
+        let elsewhere = TensorProto { data_location: Some(DataLocation::External as i32), ..TensorProto::default() };
+        let graph = tract_onnx::pb::GraphProto { initializer: vec![elsewhere], ..Default::default() };
+        let bytes = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
+        let e = OnnxFile::decode(bytes.into()).err().unwrap().to_string();
+        assert_eq!(e, "weights in another file");
+    }
+}
