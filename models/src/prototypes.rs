@@ -171,13 +171,13 @@ impl Prototypes {
     pub fn get(&self, index: u32) -> Prototype<'_> {
         let i = index as usize;
         assert!(i < self.count, "prototype {i} of {}", self.count);
-        let b = &self.bytes[self.records_at() + i * RECORD..][..RECORD];
+        let b = self.record(i);
         Prototype {
             position: checked_position(b),
             place: &self.places[word(b, 16) as usize],
             members: word(b, 20),
             spread_km: real(b, 12),
-            row: &self.bytes[self.rows_at() + i * self.dims..][..self.dims],
+            row: self.row(i),
             scale: real(b, 8),
         }
     }
@@ -188,8 +188,12 @@ impl Prototypes {
     /// # Panics
     /// When there is no such cell, or the embedding has another length.
     pub fn nearest(&self, cell: CellId, embedding: &[f32]) -> Option<(f32, u32)> {
-        let asked = Asked::new(embedding, self.dims);
-        let squared = |i| (asked.squared_distance(self.get(i).row, self.get(i).scale), i);
+        self.nearest_to(&Asked::new(embedding, self.dims), cell)
+    }
+
+    /// The same of an embedding that several cells are asked about.
+    pub(crate) fn nearest_to(&self, asked: &Asked, cell: CellId) -> Option<(f32, u32)> {
+        let squared = |i: u32| (asked.squared_distance(self.row(i as usize), real(self.record(i as usize), 8)), i);
         let nearest = self.range(cell).map(squared).reduce(|best, next| if next.0 < best.0 { next } else { best });
         nearest.map(|(squared, i)| (squared.sqrt() as f32, i))
     }
@@ -202,7 +206,7 @@ impl Prototypes {
         if !self.has_members() {
             return None;
         }
-        let b = &self.bytes[self.records_at() + index as usize * RECORD..][..RECORD];
+        let b = self.record(index as usize);
         let records = self.rows_at() + self.count * self.dims;
         let rows = records + self.members * MEMBER;
         let asked = Asked::new(embedding, self.dims);
@@ -214,6 +218,14 @@ impl Prototypes {
         let members = word(b, 24) as usize..(word(b, 24) + word(b, 20)) as usize;
         let nearest = members.map(squared).reduce(|best, next| if next.0 < best.0 { next } else { best });
         nearest.map(|(_, record)| checked_position(record))
+    }
+
+    fn record(&self, i: usize) -> &[u8] {
+        &self.bytes[self.records_at() + i * RECORD..][..RECORD]
+    }
+
+    fn row(&self, i: usize) -> &[u8] {
+        &self.bytes[self.rows_at() + i * self.dims..][..self.dims]
     }
 
     fn records_at(&self) -> usize {
@@ -240,7 +252,7 @@ fn checked_position(record: &[u8]) -> LatLon {
 
 /// An embedding that is asked about, in 16 bits: its products with rows of bytes are then sums of whole numbers, exact, and
 /// such as all processors have instructions for. Rounding to 16 bits moves a distance far less than the rows' 8 bits do.
-struct Asked {
+pub(crate) struct Asked {
     numbers: heapless::Vec<i16, MOST_DIMS>,
     scale: f64,
     /// The sum of its squares.
@@ -248,7 +260,9 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(embedding: &[f32], dims: usize) -> Self {
+    /// # Panics
+    /// When the embedding has another length than `dims`.
+    pub fn new(embedding: &[f32], dims: usize) -> Self {
         assert_eq!(embedding.len(), dims, "length of the embedding");
         let largest = embedding.iter().fold(0f32, |largest, e| largest.max(e.abs()));
         // Whole numbers such that no sum of products with bytes leaves 32 bits.
@@ -263,15 +277,22 @@ impl Asked {
 
     /// `|s q - e|^2 = s^2 q.q - 2 s q.e + e.e`.
     fn squared_distance(&self, row: &[u8], scale: f32) -> f64 {
-        let (mut own, mut shared) = (0i32, 0i32);
-        for (q, e) in row.iter().zip(&self.numbers) {
-            let q = i32::from(*q as i8);
-            own += q * q;
-            shared += q * i32::from(*e);
-        }
+        let (own, shared) = products(row, &self.numbers);
         let scale = f64::from(scale);
         (scale * scale * f64::from(own) - 2.0 * scale * self.scale * f64::from(shared) + self.square).max(0.0)
     }
+}
+
+/// The sums of the squares of a row's bytes, and of their products with numbers.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+fn products(row: &[u8], numbers: &[i16]) -> (i32, i32) {
+    let (mut own, mut shared) = (0i32, 0i32);
+    for (q, e) in row.iter().zip(numbers) {
+        let q = i32::from(*q as i8);
+        own += q * q;
+        shared += q * i32::from(*e);
+    }
+    (own, shared)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     geo::LatLon,
     geocells::{CellId, Geocells},
-    prototypes::Prototypes,
+    prototypes::{Asked, Prototypes},
 };
 
 /// Cells that a refinement can consider at most.
@@ -99,8 +99,9 @@ pub fn refine(
     let first_centroid = geocells.cell(candidates[0].cell).centroid;
 
     let mut distances: heapless::Vec<Option<f32>, MAX_CELLS> = heapless::Vec::new();
+    let asked = Asked::new(embedding, prototypes.dims());
     for c in &mut candidates {
-        let nearest = prototypes.nearest(c.cell, embedding);
+        let nearest = prototypes.nearest_to(&asked, c.cell);
         // The capacity of both lists is MAX_CELLS.
         let _ = distances.push(nearest.map(|(d, _)| d));
         if let Some((_, i)) = nearest {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use homing::Model;
 use homing::onnx::OnnxFile;
 use homing_kernels::{Fused, Kernel, Packed, fuse};
-use homing_models::FileBytes;
+use homing_models::{Bundle, FileBytes};
 use homing_planet::hash::Rng;
 use homing_tests::peers::{self, root};
 use homing_trainer::encoder_graph::{Precision, encoder_graph};
@@ -25,6 +26,8 @@ const VIEWS: usize = 4;
 const ROUNDS: usize = 5;
 /// Our worker's first argument, which tells it from the program that cargo starts.
 const WORKER: &str = "--worker";
+/// The first argument of a worker that locates.
+const LOCATOR: &str = "--locator";
 
 /// One program's figures for one file.
 #[derive(Clone, Debug)]
@@ -139,6 +142,17 @@ fn worker(arguments: &[String]) {
     println!("{answer}");
 }
 
+/// `--locator BUNDLE RUNS`: locates one embedding so often, in this process; for counting what that takes.
+fn locator(arguments: &[String]) {
+    let [bundle, runs] = arguments else { panic!("--locator BUNDLE RUNS") };
+    let mut model = Model::load(Bundle::open(Path::new(bundle)).expect("a bundle")).expect("its graphs can be used");
+    let mut rng = Rng::new(11);
+    let embedding: Vec<f32> = (0..model.locator.prototypes().dims()).map(|_| rng.normal()).collect();
+    for _ in 0..runs.parse().expect("a number") {
+        model.locator.locate_embedding(&embedding, VIEWS).expect("the heads answer");
+    }
+}
+
 fn pixels(side: usize) -> Vec<f32> {
     let mut rng = Rng::new(11);
     (0..VIEWS * 3 * side * side).map(|_| rng.normal()).collect()
@@ -202,8 +216,10 @@ fn least(a: &[f32], b: &[f32], width: usize) -> f64 {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    if arguments.first().is_some_and(|a| a == WORKER) {
-        return worker(&arguments[1..]);
+    match arguments.first().map(String::as_str) {
+        Some(WORKER) => return worker(&arguments[1..]),
+        Some(LOCATOR) => return locator(&arguments[1..]),
+        _ => {}
     }
     let threads = arguments.first().map_or(1, |n| n.parse().expect("the first argument is a number of threads"));
     let wanted = |name: &str| arguments.len() < 2 || arguments[1..].iter().any(|a| a == name);

@@ -35,8 +35,9 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     type I = int32x4_t;
     const LANES: usize = 4;
     const UNSIGNED: bool = false;
-    // 24 sums, 4 weights and a row's bytes.
-    int_tiles!([1, 2, 3, 4, 5, 6] x 4);
+    // 24 sums, 4 weights and a row's bytes; without dot products the weights' upper halves and the products take the
+    // registers of 8 sums.
+    int_tiles!([1, 2, 3, 4, 5, 6] x 4, if DOTPROD { 6 } else { 3 });
     float_tiles!([1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
 
     #[inline(always)]
