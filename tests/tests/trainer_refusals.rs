@@ -67,6 +67,16 @@ fn a_damaged_checkpoint_is_named_and_kept() {
     let line = refusal(&train(&path, &out).output().unwrap());
     assert!(line.contains("checkpoint.safetensors"), "{line}");
     assert_eq!(std::fs::metadata(&checkpoint).unwrap().len(), whole.len() as u64 / 2, "not overwritten");
+    // One bit of one number.
+    let mut flipped = whole.clone();
+    let at = whole.len() - 1000;
+    flipped[at] ^= 4;
+    std::fs::write(&checkpoint, &flipped).unwrap();
+    let line = refusal(&train(&path, &out).output().unwrap());
+    assert!(line.contains("checkpoint.safetensors is damaged") && line.contains("delete it to start again"), "{line}");
+    assert!(std::fs::read(&checkpoint).unwrap() == flipped, "not overwritten");
+    std::fs::write(&checkpoint, &whole).unwrap();
+    assert!(train(&path, &out).output().unwrap().status.success());
 }
 
 /// A limit on the size of files stands in for a disk that is full.

@@ -19,6 +19,9 @@ pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The averaged weights of a finished training, with Hugging Face's names.
 pub const WEIGHTS: &str = "weights.safetensors";
 
+/// The name under which a checkpoint has the hash of all else in it.
+const CONTENT: &str = "content";
+
 /// What a training run consists of at a step.
 #[derive(Debug)]
 pub struct State {
@@ -87,6 +90,8 @@ pub fn way_out(checkpoint: &Path, key: &str) -> String {
 pub fn save_tensors(path: &Path, fingerprint: i64, step: u32, mut tensors: Vec<(String, Tensor)>) -> Result<()> {
     tensors.push(("step".to_owned(), Tensor::from_slice(&[i64::from(step)])));
     tensors.push(("fingerprint".to_owned(), Tensor::from_slice(&[fingerprint])));
+    let content = content(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+    tensors.push((CONTENT.to_owned(), Tensor::from_slice(&[content])));
     write_tensors(path, &tensors)
 }
 
@@ -105,6 +110,10 @@ pub fn restore_tensors(path: &Path, fingerprint: i64, tensors: Vec<(String, Tens
     };
     if number("fingerprint") != Some(fingerprint) {
         bail!("{} belongs to another recipe or data set: give another --out, or delete it", path.display());
+    }
+    let numbers = stored.iter().filter(|(name, _)| *name != CONTENT).map(|(name, tensor)| (name.as_str(), tensor));
+    if number(CONTENT) != Some(content(numbers)?) {
+        bail!("{} is damaged, its numbers are not those that were written: delete it to start again", path.display());
     }
     for (name, mut tensor) in tensors {
         let source = stored.get(&name).filter(|t| t.size() == tensor.size());
@@ -148,6 +157,19 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
         .and_then(|()| Ok(File::open(&partial)?.sync_all()?))
         .and_then(|()| Ok(std::fs::rename(&partial, path)?));
     written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A number for all names and bytes of tensors, in whatever order.
+fn content<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<i64> {
+    let mut hashes = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
+        let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+        hashes.insert(name, homing_models::manifest::sha256_hex(&bytes));
+    }
+    let parts: Vec<&[u8]> = hashes.iter().flat_map(|(name, hash)| [name.as_bytes(), hash.as_bytes()]).collect();
+    Ok(fingerprint(&parts))
 }
 
 /// A number for everything that a run's weights depend on, given as text and bytes.

@@ -184,3 +184,18 @@ fn began_from(weights: &Path) -> String {
         Err(_) => name.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_card_tells_what_the_tower_began_from() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shipped");
+        let id = Bundle::open(&shipped).unwrap().model_id;
+        let said = began_from(&shipped);
+        let seen = said.strip_prefix(&format!("shipped ({id}, ")).and_then(|rest| rest.strip_suffix(" views seen)"));
+        assert!(seen.and_then(|n| n.parse().ok()).is_some_and(|n: u64| n > 1_000_000), "{said}");
+        assert_eq!(began_from(Path::new("weights/tower.safetensors")), "tower.safetensors");
+    }
+}
