@@ -149,7 +149,7 @@ impl Bundle {
                 false => Err(BundleError::Hash { path: dir.join(name), expected: expected.clone(), found }),
             }
         };
-        // Mapped as the prototypes are: a large encoder is then in memory once, as what is made of it.
+        // Mapped as the prototypes are, until it is read: a large encoder is then in memory once, as what is made of it.
         let encoder = FileBytes::map(&dir.join(ENCODER)).map_err(|e| unreadable(dir.join(ENCODER), e))?;
         checked(ENCODER, &encoder)?;
         encoder.forget();

@@ -28,9 +28,8 @@ impl FileBytes {
         if metadata.len() == 0 {
             return Ok(Vec::new().into()); // an empty mapping is an error on some systems
         }
-        // SAFETY: the mapping is private to this process and read only. Changing the file under a running
-        // program is the one way to break it; bundles are replaced by renaming a whole directory, which
-        // leaves the mapped file as it was.
+        // SAFETY: the mapping is read only. Changing the file under a running program is the one way to break it; bundles
+        // are replaced by renaming a whole directory, which leaves the mapped file as it was.
         Ok(FileBytes(Arc::new(Source::Mapped(unsafe { memmap2::Mmap::map(&file)? }))))
     }
 

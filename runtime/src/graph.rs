@@ -77,11 +77,11 @@ pub enum GraphError {
     },
 }
 
-/// A graph that was decoded and whose weights are finite.
+/// A graph that was read and whose weights are finite.
 #[derive(Clone)]
 pub(crate) struct Graph {
     file: &'static str,
-    onnx: OnnxFile,
+    model: InferenceModel,
     packed: Arc<Packed>,
     /// Sizes of the first input as the file states them, `None` for a symbol.
     pub input: Vec<Option<i64>>,
@@ -97,9 +97,10 @@ pub(crate) struct Planned {
 }
 
 impl Graph {
-    /// Decodes an ONNX file.
+    /// Reads an ONNX file, of which nothing is needed any more afterwards.
     pub fn parse(file: &'static str, bytes: FileBytes) -> Result<Self, GraphError> {
-        let onnx = OnnxFile::decode(bytes).map_err(|e| GraphError::Load { file, cause: one_line(&e) })?;
+        let load = |e: TractError| GraphError::Load { file, cause: one_line(&e) };
+        let onnx = OnnxFile::decode(bytes).map_err(load)?;
         let proto = onnx.proto();
         let mut weights = proto.graph.iter().flat_map(|g| &g.initializer);
         if let Some(bad) = weights.find(|t| !finite(t, onnx.raw_data(t))).map(|t| t.name.clone()) {
@@ -121,7 +122,8 @@ impl Graph {
         if replaceable[0].1 == 0 {
             replaceable[3].1 = 0;
         }
-        Ok(Graph { file, onnx, packed: Arc::default(), input, outputs, replaceable })
+        let model = onnx.model().map_err(load)?;
+        Ok(Graph { file, model, packed: Arc::default(), input, outputs, replaceable })
     }
 
     /// Makes a plan for an input of this shape, made of these pixels if of any; `views` takes the place of the symbol of
@@ -129,7 +131,7 @@ impl Graph {
     pub fn plan(&self, shape: &[usize], views: usize, pixels: Option<&Pixels>) -> Result<Planned, GraphError> {
         let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file: self.file, cause })?;
         let build = || -> TractResult<Planned> {
-            let mut model = self.onnx.model()?;
+            let mut model = self.model.clone();
             if let Some(symbol) = model.symbols.get("views") {
                 model.set_symbols(&HashMap::from([(symbol, views.to_dim())]))?;
             }

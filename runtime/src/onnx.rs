@@ -28,23 +28,23 @@ const LONG: usize = 4096;
 /// tract wants a directory and a file in it, and looks whether they are there.
 const DIRECTORY: &str = "/";
 const FILE: &str = ".";
+const ELSEWHERE: &str = "weights in another file";
 
 /// An ONNX file of which all but the long weights is decoded.
-#[derive(Clone)]
 pub struct OnnxFile {
     bytes: FileBytes,
-    proto: Arc<ModelProto>,
+    proto: ModelProto,
 }
 
 impl OnnxFile {
     /// Decodes the file.
     ///
     /// # Errors
-    /// When it is no ONNX file, or has weights in other files.
+    /// When it is no ONNX file, or its graph has weights in other files.
     pub fn decode(bytes: FileBytes) -> TractResult<Self> {
         let mut short = Vec::new();
         Walk { file: &bytes, out: &mut short }.message(0..bytes.len(), &[GRAPH, INITIALIZER])?;
-        let proto = Arc::new(ModelProto::decode(&*short)?);
+        let proto = ModelProto::decode(&*short)?;
         bytes.forget();
         Ok(OnnxFile { bytes, proto })
     }
@@ -56,12 +56,16 @@ impl OnnxFile {
 
     /// The bytes of a weight that the file has as bytes; none of one that it has as numbers.
     pub fn raw_data<'a>(&'a self, tensor: &'a TensorProto) -> &'a [u8] {
+        // As tract does: what is there comes first.
+        if !tensor.raw_data.is_empty() {
+            return &tensor.raw_data;
+        }
         let number = |key: &str| tensor.external_data.iter().find(|e| e.key == key).and_then(|e| e.value.parse().ok());
         match (number("offset"), number("length")) {
             (Some(offset), Some(length)) => {
                 self.bytes.get(offset..).and_then(|from| from.get(..length)).unwrap_or_default()
             }
-            _ => &tensor.raw_data,
+            _ => &[],
         }
     }
 
@@ -73,7 +77,11 @@ impl OnnxFile {
     pub fn model(&self) -> TractResult<InferenceModel> {
         let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
         onnx.provider = Arc::new(Weights(self.bytes.clone()));
-        Ok(onnx.parse(&self.proto, Some(DIRECTORY))?.model)
+        let parsed = onnx.parse(&self.proto, Some(DIRECTORY))?;
+        if let Some(name) = parsed.unresolved_inputs.first() {
+            bail!("no node gives {name}, which another reads");
+        }
+        Ok(parsed.model)
     }
 }
 
@@ -84,10 +92,12 @@ impl ModelDataResolver for Weights {
     fn read_bytes_from_path(
         &self,
         buf: &mut Vec<u8>,
-        _: &Path,
+        path: &Path,
         offset: usize,
         length: Option<usize>,
     ) -> TractResult<()> {
+        // A constant inside the graph could name a file.
+        ensure!(path == Path::new(DIRECTORY), ELSEWHERE);
         let length = length.context("a weight without a length")?;
         let weight = self.0.get(offset..).and_then(|from| from.get(..length)).context("a weight beyond the file")?;
         buf.extend_from_slice(weight);
@@ -113,9 +123,9 @@ impl Walk<'_> {
             let length = match wire {
                 WireType::Varint => {
                     let number = decode_varint(&mut rest)?;
-                    if path.is_empty() && tag == DATA_LOCATION && number == DataLocation::External as u64 {
-                        bail!("weights in another file");
-                    }
+                    // Cut off to 32 bits, as whoever decodes it does.
+                    let external = number as i32 == DataLocation::External as i32;
+                    ensure!(!(path.is_empty() && tag == DATA_LOCATION && external), ELSEWHERE);
                     0
                 }
                 WireType::ThirtyTwoBit => 4,
@@ -135,7 +145,10 @@ impl Walk<'_> {
                     encode_varint(inner.len() as u64, self.out);
                     self.out.append(&mut inner);
                 }
+                [] if tag == EXTERNAL_DATA => bail!(ELSEWHERE),
+                // Of a field that is there twice the last counts.
                 [] if tag == RAW_DATA && length >= LONG => left_out = Some(content),
+                [] if tag == RAW_DATA && left_out.is_some() => bail!("a weight that is there twice"),
                 _ => self.out.extend_from_slice(&self.file[field]),
             }
         }
@@ -154,6 +167,7 @@ impl Walk<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attribute_proto};
     use tract_onnx::tract_hir::infer::Factoid;
 
     use super::*;
@@ -192,10 +206,48 @@ mod tests {
             let e = OnnxFile::decode(bytes.to_vec().into()).err().unwrap().to_string();
             assert!(e.contains(words), "{e}");
         }
-        let elsewhere = TensorProto { data_location: Some(DataLocation::External as i32), ..TensorProto::default() };
-        let graph = tract_onnx::pb::GraphProto { initializer: vec![elsewhere], ..Default::default() };
-        let bytes = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
-        let e = OnnxFile::decode(bytes.into()).err().unwrap().to_string();
-        assert_eq!(e, "weights in another file");
+        let entry = StringStringEntryProto { key: "length".to_owned(), value: "0".to_owned() };
+        for elsewhere in [
+            TensorProto { data_location: Some(DataLocation::External as i32), ..TensorProto::default() },
+            // Without the location it is no weight elsewhere: what it says must not be mistaken for ours.
+            TensorProto { external_data: vec![entry], raw_data: vec![0; LONG], ..TensorProto::default() },
+        ] {
+            let graph = GraphProto { initializer: vec![elsewhere], ..GraphProto::default() };
+            let bytes = ModelProto { graph: Some(graph), ..ModelProto::default() }.encode_to_vec();
+            let e = OnnxFile::decode(bytes.into()).err().unwrap().to_string();
+            assert_eq!(e, "weights in another file");
+        }
+        // A node's constant that names a file, and an input that nothing gives.
+        let value = AttributeProto {
+            name: "value".to_owned(),
+            r#type: attribute_proto::AttributeType::Tensor as i32,
+            t: Some(TensorProto {
+                data_type: 1,
+                dims: vec![1],
+                data_location: Some(DataLocation::External as i32),
+                external_data: vec![StringStringEntryProto { key: "location".to_owned(), value: "etc".to_owned() }],
+                ..TensorProto::default()
+            }),
+            ..AttributeProto::default()
+        };
+        let constant = NodeProto {
+            op_type: "Constant".to_owned(),
+            output: vec!["y".to_owned()],
+            attribute: vec![value],
+            ..NodeProto::default()
+        };
+        let orphan = NodeProto {
+            op_type: "Relu".to_owned(),
+            input: vec!["nobody".to_owned()],
+            output: vec!["y".to_owned()],
+            ..NodeProto::default()
+        };
+        for (node, words) in [(constant, "weights in another file"), (orphan, "no node gives nobody")] {
+            let output = vec![ValueInfoProto { name: "y".to_owned(), ..ValueInfoProto::default() }];
+            let graph = GraphProto { node: vec![node], output, ..GraphProto::default() };
+            let bytes = ModelProto { graph: Some(graph), ..ModelProto::default() }.encode_to_vec();
+            let e = OnnxFile::decode(bytes.into()).unwrap().model().unwrap_err();
+            assert!(format!("{e:?}").contains(words), "{e:?}");
+        }
     }
 }

@@ -102,10 +102,9 @@ impl Kernel {
     }
 
     fn from_environment(asked: Option<String>) -> Result<Kernel, KernelError> {
-        let available = Self::available();
         match asked {
-            Some(name) => name.parse().map_err(|_| KernelError { asked: name, available }),
-            None => Ok(available.last().copied().unwrap_or(Kernel::Portable)),
+            Some(name) => name.parse(),
+            None => Ok(Self::available().last().copied().unwrap_or(Kernel::Portable)),
         }
     }
 }
@@ -114,9 +113,9 @@ impl FromStr for Kernel {
     type Err = KernelError;
 
     fn from_str(name: &str) -> Result<Self, KernelError> {
-        let available = Self::available();
-        let found = available.iter().copied().find(|k| k.name() == name);
-        found.ok_or(KernelError { asked: name.to_owned(), available })
+        // Only the one in question is asked about: that of AMX asks the system for something.
+        let found = Self::ALL.into_iter().find(|k| k.name() == name && k.is_available());
+        found.ok_or_else(|| KernelError { asked: name.to_owned(), available: Self::available() })
     }
 }
 

@@ -227,7 +227,7 @@ impl Work for Product<'_> {
         let added = added.map_or(std::ptr::null(), <[f32]>::as_ptr);
         let (columns, outputs) = (S::INT_COLUMNS, layer.outputs);
         let groups = layer.groups;
-        debug_assert_eq!((columns, 0), (layer.columns, groups % S::INT_GROUPS));
+        assert_eq!((columns, 0), (layer.columns, groups % S::INT_GROUPS), "a layer packed for another family");
         let zero = rows.zero + if S::UNSIGNED { 128 } else { 0 };
         // SAFETY: the processor has the instructions (`simd::run`); nothing between here and `close_tiles` can end early.
         unsafe { S::open_tiles() }
@@ -241,8 +241,9 @@ impl Work for Product<'_> {
             for (tile, (first, count)) in Tiles::new(rows.rows, S::INT_ROWS).enumerate() {
                 let place = first * outputs + first_column;
                 // SAFETY: the processor has the instructions (`simd::run`). `Linear::run` checked all lengths: rows are
-                // whole groups long with room behind them (`Bytes::shape`), a panel has `groups * columns * 4` weights, and the tile's part of `out` (and of
-                // what is added, as long) begins at `place` and is `count` rows of `own` values, `outputs` apart.
+                // whole groups long with room behind them (`Bytes::shape`), a panel has `groups * columns * 4` weights, and
+                // the tile's part of `out` (and of what is added, as long) begins at `place` and is `count` rows of `own`
+                // values, `outputs` apart.
                 unsafe {
                     let tile = IntTile {
                         groups,

@@ -84,7 +84,11 @@ impl Bytes {
     }
 
     /// The bytes of a row as numbers, and its scale.
+    ///
+    /// # Panics
+    /// When there is no such row.
     pub fn row(&self, row: usize) -> (Vec<i8>, f32) {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
         let unsigned = Family::of(self.kernel).unsigned;
         let number = |b: &u8| if unsigned { (b ^ 0x80).cast_signed() } else { b.cast_signed() };
         (self.bytes[row * self.stride..][..self.width].iter().map(number).collect(), self.scales[row])

@@ -352,6 +352,33 @@ fn pixels_are_not_rounded_and_weights_that_see_them_have_two_bytes() {
 }
 
 #[test]
+fn buffers_of_a_larger_product_leave_nothing_behind() {
+    let convolution = |kernel, channels: usize| {
+        let window = Window { layout: Layout::ChannelsFirst, channels, size: 3, step: 1, before: 1, after: 1 };
+        Convolution::new(kernel, window, 5, &noise(8, 5 * 9 * channels), &noise(9, 5), None).unwrap()
+    };
+    for kernel in Kernel::available() {
+        let (mut rows, mut windows) = (Bytes::new(kernel), Windows::new(kernel));
+        for (count, width, channels, side) in [(40, 130, 4, 9), (3, 7, 1, 2), (40, 130, 4, 9), (17, 64, 2, 5)] {
+            let values = noise(count as u64, count * width);
+            let layer = Linear::new(kernel, (width, 9), &bytes(2, width * 9), &[0.1], &[0.5; 9]).unwrap();
+            let image = noise(side as u64, channels * side * side);
+            let convolution = convolution(kernel, channels);
+            let run = |rows: &mut Bytes, windows: &mut Windows| {
+                let mut out = [vec![f32::NAN; count * 9], vec![f32::NAN; side * side * 5]];
+                rows.take(&values, width, None);
+                layer.run(rows, Epilogue::NONE, &mut out[0]);
+                convolution.run(windows, &image, (1, side, side), Epilogue::NONE, &mut out[1]);
+                out
+            };
+            let again = run(&mut rows, &mut windows);
+            assert_eq!(again, run(&mut Bytes::new(kernel), &mut Windows::new(kernel)), "{kernel} {count} x {width}");
+            assert!(again.iter().flatten().all(|x| x.is_finite()));
+        }
+    }
+}
+
+#[test]
 fn wrong_numbers_of_weights_are_named() {
     let e = Linear::new(Kernel::Portable, (4, 3), &[0; 11], &[1.0], &[0.0; 3]).unwrap_err().to_string();
     assert_eq!(e, "a linear layer of 4 x 3 with 11 weights, 1 scales, 3 biases");

@@ -112,7 +112,10 @@ pub fn restore_tensors(path: &Path, fingerprint: i64, tensors: Vec<(String, Tens
         bail!("{} belongs to another recipe or data set: give another --out, or delete it", path.display());
     }
     let numbers = stored.iter().filter(|(name, _)| *name != CONTENT).map(|(name, tensor)| (name.as_str(), tensor));
-    if number(CONTENT) != Some(content(numbers)?) {
+    let Some(written) = number(CONTENT) else {
+        bail!("{} lacks its hash: it is from another version, delete it to start again", path.display());
+    };
+    if written != content(numbers)? {
         bail!("{} is damaged, its numbers are not those that were written: delete it to start again", path.display());
     }
     for (name, mut tensor) in tensors {
@@ -159,14 +162,15 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A number for all names and bytes of tensors, in whatever order.
+/// A number for all names, kinds, shapes and bytes of tensors, in whatever order.
 fn content<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<i64> {
     let mut hashes = BTreeMap::new();
     for (name, tensor) in tensors {
         let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
         let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
         tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-        hashes.insert(name, homing_models::manifest::sha256_hex(&bytes));
+        let hash = homing_models::manifest::sha256_hex(&bytes);
+        hashes.insert(name, format!("{:?} {:?} {hash}", tensor.kind(), tensor.size()));
     }
     let parts: Vec<&[u8]> = hashes.iter().flat_map(|(name, hash)| [name.as_bytes(), hash.as_bytes()]).collect();
     Ok(fingerprint(&parts))

@@ -7,6 +7,7 @@ use std::arch::asm;
 use std::sync::OnceLock;
 
 use super::Simd;
+use crate::rows::{OVERHANG, ROWS_OVER};
 use crate::tile::{GROUP, IntTile, LINE, finish};
 
 /// Rows and bytes of a row of a tile; four bytes make a sum.
@@ -17,6 +18,8 @@ const BYTES: usize = 64;
 pub(super) const COLUMNS: usize = 2 * BYTES / GROUP;
 pub(super) const MOST_ROWS: usize = 2 * ROWS;
 pub(super) const GROUPS: usize = BYTES / GROUP;
+
+const _: () = assert!(ROWS - 1 <= ROWS_OVER && BYTES <= OVERHANG, "a tile of rows reads no farther than it may");
 
 /// Whether this processor has tiles of bytes and the system lets this process have them, which has to be asked for.
 pub(crate) fn is_available() -> bool {
@@ -109,11 +112,14 @@ pub(super) unsafe fn int_tile<S: Simd>(rows: usize, t: &IntTile) {
                 "add {lower}, 64",
                 "add {weights}, 2048",
                 "mov {line}, {lines}",
+                "test {line}, {line}",
+                "jz 4f",
                 "3:",
                 "prefetcht1 [{next}]",
                 "add {next}, 64",
                 "dec {line}",
                 "jnz 3b",
+                "4:",
                 "dec {steps}",
                 "jnz 2b",
                 "tilestored [{sums} + {panel}*1], tmm0",
@@ -128,7 +134,7 @@ pub(super) unsafe fn int_tile<S: Simd>(rows: usize, t: &IntTile) {
                 lower = inout(reg) t.rows.add(ROWS * t.row_stride) => _,
                 next = inout(reg) t.next => _,
                 line = out(reg) _,
-                lines = in(reg) t.next_bytes.div_ceil(steps * LINE).max(1),
+                lines = in(reg) t.next_bytes.div_ceil(steps * LINE),
                 steps = inout(reg) steps => _,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
