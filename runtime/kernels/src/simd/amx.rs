@@ -55,12 +55,14 @@ struct Shapes {
     rows: [u8; 16],
 }
 
-static WHOLE: Shapes = Shapes {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    row_bytes: [BYTES as u16, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [ROWS as u8, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+static WHOLE: Shapes = {
+    let mut whole = Shapes { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+    let mut tile = 0;
+    while tile < 8 {
+        (whole.row_bytes[tile], whole.rows[tile]) = (BYTES as u16, ROWS as u8);
+        tile += 1;
+    }
+    whole
 };
 
 /// Gives the thread tiles.
@@ -90,82 +92,60 @@ pub(super) unsafe fn int_tile<S: Simd>(rows: usize, t: &IntTile) {
     let mut sums = std::mem::MaybeUninit::<[i32; MOST_ROWS * COLUMNS]>::uninit();
     let sum = sums.as_mut_ptr().cast::<i32>();
     // SAFETY: the tile's pointers are valid; a tile of rows reads up to fifteen rows and 64 bytes over the end, which
-    // `IntTile` says are there, and what comes of them is not used; `sum` has room for all four tiles of sums.
+    // `IntTile` says are there, and what comes of them is not used; the lower rows are read where there are so many;
+    // `sum` has room for all four tiles of sums.
     unsafe {
         let steps = t.groups / GROUPS;
-        if rows > ROWS {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "2:",
-                "tileloadd tmm6, [{weights} + {panel}*1]",
-                "tileloadd tmm4, [{upper} + {row}*1]",
-                "tdpbusd tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{weights} + {panel}*1 + 64]",
-                "tdpbusd tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{lower} + {row}*1]",
-                "tdpbusd tmm2, tmm5, tmm6",
-                "tdpbusd tmm3, tmm5, tmm7",
-                "add {upper}, 64",
-                "add {lower}, 64",
-                "add {weights}, 2048",
-                "mov {line}, {lines}",
-                "test {line}, {line}",
-                "jz 4f",
-                "3:",
-                "prefetcht1 [{next}]",
-                "add {next}, 64",
-                "dec {line}",
-                "jnz 3b",
-                "4:",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{sums} + {panel}*1], tmm0",
-                "tilestored [{sums} + {panel}*1 + 64], tmm1",
-                "tilestored [{sums} + {panel}*1 + 2048], tmm2",
-                "tilestored [{sums} + {panel}*1 + 2112], tmm3",
-                sums = in(reg) sum,
-                panel = in(reg) COLUMNS * GROUP,
-                row = in(reg) t.row_stride,
-                weights = inout(reg) t.weights => _,
-                upper = inout(reg) t.rows => _,
-                lower = inout(reg) t.rows.add(ROWS * t.row_stride) => _,
-                next = inout(reg) t.next => _,
-                line = out(reg) _,
-                lines = in(reg) t.next_bytes.div_ceil(steps * LINE),
-                steps = inout(reg) steps => _,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
-        } else {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "2:",
-                "tileloadd tmm6, [{weights} + {panel}*1]",
-                "tileloadd tmm4, [{upper} + {row}*1]",
-                "tdpbusd tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{weights} + {panel}*1 + 64]",
-                "tdpbusd tmm1, tmm4, tmm7",
-                "add {upper}, 64",
-                "add {weights}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{sums} + {panel}*1], tmm0",
-                "tilestored [{sums} + {panel}*1 + 64], tmm1",
-                sums = in(reg) sum,
-                panel = in(reg) COLUMNS * GROUP,
-                row = in(reg) t.row_stride,
-                weights = inout(reg) t.weights => _,
-                upper = inout(reg) t.rows => _,
-                steps = inout(reg) steps => _,
-                out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
-        }
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "2:",
+            "tileloadd tmm6, [{weights} + {panel}*1]",
+            "tileloadd tmm4, [{upper} + {row}*1]",
+            "tdpbusd tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{weights} + {panel}*1 + 64]",
+            "tdpbusd tmm1, tmm4, tmm7",
+            "test {more}, {more}",
+            "jz 5f",
+            "tileloadd tmm5, [{lower} + {row}*1]",
+            "tdpbusd tmm2, tmm5, tmm6",
+            "tdpbusd tmm3, tmm5, tmm7",
+            "5:",
+            "add {upper}, 64",
+            "add {lower}, 64",
+            "add {weights}, 2048",
+            "mov {line}, {lines}",
+            "test {line}, {line}",
+            "jz 4f",
+            "3:",
+            "prefetcht1 [{next}]",
+            "add {next}, 64",
+            "dec {line}",
+            "jnz 3b",
+            "4:",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{sums} + {panel}*1], tmm0",
+            "tilestored [{sums} + {panel}*1 + 64], tmm1",
+            "tilestored [{sums} + {panel}*1 + 2048], tmm2",
+            "tilestored [{sums} + {panel}*1 + 2112], tmm3",
+            sums = in(reg) sum,
+            panel = in(reg) COLUMNS * GROUP,
+            row = in(reg) t.row_stride,
+            weights = inout(reg) t.weights => _,
+            upper = inout(reg) t.rows => _,
+            lower = inout(reg) t.rows.wrapping_add(ROWS * t.row_stride) => _,
+            more = in(reg) usize::from(rows > ROWS),
+            next = inout(reg) t.next => _,
+            line = out(reg) _,
+            lines = in(reg) t.next_bytes.div_ceil(steps * LINE),
+            steps = inout(reg) steps => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
         finish::<S>(t, rows, COLUMNS / S::LANES, sum.cast());
     }
 }
