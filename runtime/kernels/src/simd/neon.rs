@@ -3,11 +3,16 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Simd, Work, float_tiles, int_tiles};
+use super::{Simd, Work, float_tiles};
+use crate::maths::{Activation, activate_vectors};
+use crate::tile::{GROUP, IntTile, LINE, finish, int_tile};
 
 /// Vectors of 128 bits.
 #[derive(Clone, Copy)]
 pub(super) struct Neon<const DOTPROD: bool>;
+
+/// Vectors of columns in an integer tile.
+const VECTORS: usize = 4;
 
 /// Does the work with what every aarch64 has.
 ///
@@ -35,10 +40,34 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     type I = int32x4_t;
     const LANES: usize = 4;
     const UNSIGNED: bool = false;
-    // 24 sums, 4 weights and a row's bytes; without dot products the weights' upper halves and the products take the
-    // registers of 8 sums.
-    int_tiles!([1, 2, 3, 4, 5, 6] x 4, if DOTPROD { 6 } else { 3 });
+    const INT_COLUMNS: usize = 4 * VECTORS;
+    // 24 sums, 4 weights and a row's bytes; or 16 sums, 4 rows' bytes, 4 weights and the products.
+    const INT_ROWS: usize = if DOTPROD { 6 } else { 2 };
+    const INT_GROUPS: usize = if DOTPROD { 1 } else { 2 };
     float_tiles!([1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
+
+    #[inline(always)]
+    unsafe fn int_tile(rows: usize, tile: &IntTile) {
+        // SAFETY: see above.
+        unsafe {
+            match rows {
+                1 if DOTPROD => int_tile::<Self, 1, VECTORS>(tile),
+                2 if DOTPROD => int_tile::<Self, 2, VECTORS>(tile),
+                3 => int_tile::<Self, 3, VECTORS>(tile),
+                4 => int_tile::<Self, 4, VECTORS>(tile),
+                5 => int_tile::<Self, 5, VECTORS>(tile),
+                6 => int_tile::<Self, 6, VECTORS>(tile),
+                1 => two_groups::<Self, 1>(tile),
+                2 => two_groups::<Self, 2>(tile),
+                _ => {}
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn activate_tile(activation: Activation, p: *mut f32, rows: usize, stride: usize) {
+        // SAFETY: see above.
+        unsafe { activate_vectors::<Self, VECTORS>(activation, p, rows, stride) }
+    }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> float32x4_t {
@@ -193,5 +222,65 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
             let bytes = vqmovn_s16(vcombine_s16(half, half));
             p.cast::<i32>().write_unaligned(vget_lane_s32::<0>(vreinterpret_s32_s8(bytes)));
         }
+    }
+}
+
+/// `R` rows times a panel without dot products, two groups of four at a time: their products are added while they have
+/// 16 bits, and the halves of a vector have sums of their own, in each the even and the odd products of two columns.
+///
+/// # Safety
+/// As [`int_tile`]. Groups are even.
+#[inline(always)]
+unsafe fn two_groups<S: Simd<I = int32x4_t>, const R: usize>(t: &IntTile) {
+    // SAFETY: the tile's pointers are valid.
+    unsafe {
+        for line in (0..t.next_bytes).step_by(LINE) {
+            S::prefetch(t.next.wrapping_add(line));
+        }
+        let mut sums = [[[vdupq_n_s32(0); 2]; VECTORS]; R];
+        let (mut row, mut weights) = (t.rows, t.weights);
+        for _ in 0..t.groups / 2 {
+            let mut fours = [[vdupq_n_s8(0); 2]; R];
+            for (r, fours) in fours.iter_mut().enumerate() {
+                for (g, four) in fours.iter_mut().enumerate() {
+                    let place = row.add(r * t.row_stride + g * GROUP).cast::<i32>();
+                    *four = vreinterpretq_s8_s32(vdupq_n_s32(place.read_unaligned()));
+                }
+            }
+            for c in 0..VECTORS {
+                let (one, two) = (vld1q_s8(weights.add(16 * c)), vld1q_s8(weights.add(16 * (VECTORS + c))));
+                for r in 0..R {
+                    // A sum of two products is 32,512 at most, which 16 bits hold. By name: the compiler takes vectors
+                    // into halves otherwise, and then has too few registers.
+                    let ([of_one, of_two], [low, high]) = (fours[r], &mut sums[r][c]);
+                    asm!(
+                        "smull {a:v}.8h, {of_one:v}.8b, {one:v}.8b",
+                        "smull2 {b:v}.8h, {of_one:v}.16b, {one:v}.16b",
+                        "smlal {a:v}.8h, {of_two:v}.8b, {two:v}.8b",
+                        "smlal2 {b:v}.8h, {of_two:v}.16b, {two:v}.16b",
+                        "sadalp {low:v}.4s, {a:v}.8h",
+                        "sadalp {high:v}.4s, {b:v}.8h",
+                        a = out(vreg) _,
+                        b = out(vreg) _,
+                        of_one = in(vreg) of_one,
+                        of_two = in(vreg) of_two,
+                        one = in(vreg) one,
+                        two = in(vreg) two,
+                        low = inout(vreg) *low,
+                        high = inout(vreg) *high,
+                        options(pure, nomem, nostack, preserves_flags)
+                    );
+                }
+            }
+            row = row.add(2 * GROUP);
+            weights = weights.add(2 * GROUP * 4 * VECTORS);
+        }
+        let mut done = [[vdupq_n_s32(0); VECTORS]; R];
+        for r in 0..R {
+            for c in 0..VECTORS {
+                done[r][c] = vpaddq_s32(sums[r][c][0], sums[r][c][1]);
+            }
+        }
+        finish::<S>(t, R, VECTORS, done.as_ptr().cast());
     }
 }
