@@ -92,6 +92,10 @@ pub struct Evaluation {
     /// The same sites, the guess being the best cell's centroid.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub centroid: Option<Figures>,
+    /// The same sites, the guess being the prototype that is nearest to the true position: the most that refinement to
+    /// prototypes could reach.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub nearest: Option<Figures>,
     /// The same sites, all views, with refinement, by the network in floats that the int8 graphs were made of.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub float: Option<Figures>,

@@ -10,13 +10,13 @@
 
 use std::sync::OnceLock;
 
-use kiddo::{ImmutableKdTree, SquaredEuclidean};
 use serde::{Deserialize, Serialize};
 
 pub use crate::bytes::FormatError;
 use crate::{
     bytes::{Reader, StringTable, strings, too_large},
     geo::LatLon,
+    nearest::Nearest,
 };
 
 const MAGIC: &[u8; 8] = b"HOMGCELL";
@@ -71,7 +71,7 @@ pub struct Geocells {
     centroids: Vec<[f64; 3]>,
     sites: Vec<LabelledSite>,
     // Built on first use: a vehicle that only locates never asks for the cell of a position.
-    index: OnceLock<ImmutableKdTree<f64, 3>>,
+    index: OnceLock<Option<Nearest>>,
 }
 
 impl Geocells {
@@ -125,18 +125,13 @@ impl Geocells {
 
     /// The cell of a position: that of the nearest labelled site, or without sites that of the nearest centroid.
     pub fn cell_of(&self, position: LatLon) -> CellId {
-        let index = self.index.get_or_init(|| {
-            let points: Vec<[f64; 3]> = match self.sites.is_empty() {
-                true => self.centroids.clone(),
-                false => self.sites.iter().map(|s| s.position.unit()).collect(),
-            };
-            ImmutableKdTree::new_from_slice(&points).expect("points are finite and counted in u32")
+        let index = self.index.get_or_init(|| match self.sites.is_empty() {
+            true => Nearest::of(self.cells.iter().map(|c| c.centroid)),
+            false => Nearest::of(self.sites.iter().map(|s| s.position)),
         });
-        let nearest = index.query(&position.unit()).nearest_one::<SquaredEuclidean<f64>>().execute();
-        match self.sites.get(nearest.item as usize) {
-            Some(site) => site.cell,
-            None => CellId(nearest.item),
-        }
+        // There is a cell: `new` refuses none.
+        let nearest = index.as_ref().map_or(0, |index| index.to(position));
+        self.sites.get(nearest).map_or(CellId(nearest as u32), |site| site.cell)
     }
 
     /// The bytes of `geocells.bin`.

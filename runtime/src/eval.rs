@@ -7,7 +7,7 @@ use homing_board::{
     planet::{Planet, Split, camera::Camera, hash::fold},
 };
 use homing_models::{
-    LatLon, TaskList,
+    LatLon, Nearest, Prototypes, TaskList,
     figures::{Evaluation, Outcome, Tally, TaskOutcome},
     pictures::{self, PictureError},
     sites::{Labels, SitesError, read_sites},
@@ -57,15 +57,24 @@ fn answer(model: &mut Model, panorama: &Panorama, embeddings: &mut Embeddings) -
     Ok(Some(Answers { panorama: whole, one_view }))
 }
 
-/// The three lines of a table, gathered site by site.
-#[derive(Default)]
-struct Tallies {
+/// The lines of a table, gathered site by site.
+struct Tallies<'m> {
+    prototypes: &'m Prototypes,
+    places: Option<Nearest>,
     full: Tally,
     one_view: Tally,
     centroid: Tally,
+    nearest: Tally,
 }
 
-impl Tallies {
+impl<'m> Tallies<'m> {
+    fn new(model: &'m Model) -> Self {
+        let prototypes = model.locator.prototypes();
+        let places = Nearest::of((0..prototypes.len() as u32).map(|i| prototypes.get(i).position));
+        let [full, one_view, centroid, nearest] = [(); 4].map(|()| Tally::default());
+        Tallies { prototypes, places, full, one_view, centroid, nearest }
+    }
+
     fn push(&mut self, tasks: &TaskList, answers: &Answers, truth: &Truth) {
         let outcome = |guess: LatLon, estimate: &Estimate, radius: bool| Outcome {
             distance_km: guess.distance_km(truth.position),
@@ -77,6 +86,10 @@ impl Tallies {
         self.full.push(&outcome(full.position(), full, true));
         self.one_view.push(&outcome(one.position(), one, true));
         self.centroid.push(&outcome(full.centroid, full, false));
+        if let Some(places) = &self.places {
+            let nearest = self.prototypes.get(places.to(truth.position) as u32).position;
+            self.nearest.push(&Outcome { tasks: Vec::new(), ..outcome(nearest, full, false) });
+        }
     }
 
     fn evaluation(&self, sites: usize, holdout: &str, model: &Model) -> Evaluation {
@@ -87,6 +100,7 @@ impl Tallies {
             figures: self.full.figures(),
             one_view: Some(self.one_view.figures()),
             centroid: Some(self.centroid.figures()),
+            nearest: self.places.is_some().then(|| self.nearest.figures()),
             float: None,
         }
     }
@@ -144,7 +158,7 @@ pub fn on_planet(
         .with_min_len(8)
         .map_init(state, |state, i| one_site(state, i as u64))
         .collect::<Result<_, GraphError>>()?;
-    let mut tallies = Tallies::default();
+    let mut tallies = Tallies::new(&model);
     for (answers, truth) in answers.iter().flatten() {
         tallies.push(&model.card.tasks, answers, truth);
     }
@@ -159,13 +173,13 @@ pub fn on_planet(
 pub fn on_dataset(model: &Model, file: &Path, mut done: impl FnMut()) -> Result<Evaluation, EvalError> {
     let planet = Planet::get();
     let sites = read_sites(file, |iso| planet.countries().iter().any(|c| c.iso == iso))?;
-    let mut model = model.clone();
-    let mut tallies = Tallies::default();
+    let mut working = model.clone();
+    let mut tallies = Tallies::new(model);
     let mut embeddings = Embeddings::default();
     for site in sites {
         let frames = site.images.iter().map(|p| pictures::read(p)).collect::<Result<Vec<_>, _>>()?;
         let panorama = Panorama::of(SystemTime::UNIX_EPOCH, frames);
-        if let Some(answers) = answer(&mut model, &panorama, &mut embeddings)? {
+        if let Some(answers) = answer(&mut working, &panorama, &mut embeddings)? {
             let country = site.country.or_else(|| country_of(site.position));
             let truth = Truth { position: site.position, country, labels: site.labels };
             tallies.push(&model.card.tasks, &answers, &truth);
@@ -173,7 +187,7 @@ pub fn on_dataset(model: &Model, file: &Path, mut done: impl FnMut()) -> Result<
         done();
     }
     let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(tallies.evaluation(tallies.full.len(), &name, &model))
+    Ok(tallies.evaluation(tallies.full.len(), &name, model))
 }
 
 /// The outcome of each task that the labels know.

@@ -131,6 +131,33 @@ pub fn open(recipe: &Recipe) -> anyhow::Result<(Box<dyn Gallery>, Box<dyn Galler
     }
 }
 
+/// The training sites that make geocells and prototypes.
+pub enum Mapped<'g> {
+    /// All of them.
+    All(&'g dyn Gallery),
+    /// As many as the recipe says.
+    Some(Selection<'g>),
+}
+
+impl<'g> std::ops::Deref for Mapped<'g> {
+    type Target = dyn Gallery + 'g;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Mapped::All(gallery) => *gallery,
+            Mapped::Some(selection) => selection,
+        }
+    }
+}
+
+/// Those of the recipe's `geocells.sites`.
+pub fn mapped<'g>(training: &'g dyn Gallery, recipe: &Recipe) -> Mapped<'g> {
+    match recipe.geocells.sites.map(|n| n as usize) {
+        Some(count) if count < training.samples().len() => Mapped::Some(Selection::evenly(training, count)),
+        _ => Mapped::All(training),
+    }
+}
+
 /// The auxiliary tasks that the samples have labels for, standardised over them. Month and climate zone are listed
 /// when any sample has them.
 pub fn task_list(gallery: &dyn Gallery) -> TaskList {

@@ -66,7 +66,12 @@ pub enum Data {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeocellRecipe {
-    /// Cells under this many sites are merged with a neighbour.
+    /// At most so many of the training sites make cells and prototypes; the others train the network only: what a bundle
+    /// has no room for still teaches. They are spread evenly over the order of all, which should have no period, such as
+    /// four seasons of each place. All where absent. Each is 12 bytes of a bundle, and its share of a prototype.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sites: Option<u32>,
+    /// Cells under this many of these sites are merged with a neighbour.
     pub min: u32,
     /// Cells with this many sites or more are split.
     pub max: u32,
@@ -336,11 +341,12 @@ impl Recipe {
         let sites_valid = !matches!(self.data, Data::Planet { sites: 0, .. });
         let rounds_valid = g.rounds.iter().all(|&(min_samples, xi)| min_samples >= 2 && unit(xi));
         let r = &self.refine;
-        let checks: [(bool, &'static str, &str); 27] = [
+        let checks: [(bool, &'static str, &str); 28] = [
             (is_name(&self.name), "name", "use letters, digits, - and _"),
             (is_name(&self.export.name), "export.name", "use letters, digits, - and _"),
             (!self.export.licence.is_empty(), "export.licence", "must not be empty"),
             (sites_valid, "data.planet", "needs at least one site"),
+            (g.sites != Some(0), "geocells.sites", "must be at least 1"),
             (g.min >= 1, "geocells.min", "must be at least 1"),
             (g.max >= 2 * g.min, "geocells.max", "must be at least twice geocells.min"),
             (g.rectangles != Some(0), "geocells.rectangles", "must be at least 1"),
@@ -418,7 +424,8 @@ mod tests {
 
     #[test]
     fn our_recipes_are_valid_and_survive_a_round_trip() {
-        for text in [SHIPPED, MINIATURE] {
+        let others = [include_str!("../recipes/shipped-first.toml"), include_str!("../recipes/shipped-second.toml")];
+        for text in [SHIPPED, MINIATURE].into_iter().chain(others) {
             let recipe = parse(text).unwrap();
             assert_eq!(parse(&toml::to_string(&recipe).unwrap()).unwrap(), recipe);
             assert_eq!(recipe.tower.tokens(), recipe.tower.grid().pow(2) + 1);
@@ -436,6 +443,7 @@ mod tests {
             ("steps =", "stepz =", "steps", "unknown field `stepz`"),
             ("tau_km = 75.0", "tau_km = \"far\"", "tau_km", "tau_km: invalid type: string"),
             ("tau_km = 75.0", "tau_km = -75.0", "tau_km", "training.tau_km: must be above 0"),
+            ("min = 30", "sites = 0\nmin = 30", "min", "geocells.sites: must be at least 1"),
             ("xi = 0.15", "xi = 1.5", "xi", "prototypes.xi: must be between 0 and 1"),
             ("heads =", "heads = 7 #", "heads", "tower.heads: 7 does not divide the width"),
         ] {

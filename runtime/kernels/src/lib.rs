@@ -2,7 +2,7 @@
 //! convolutions of a stem or of patches, attention, LayerNorm.
 //!
 //! Each is written once over vectors (`simd`) and compiled for the instructions of several processors; [`Kernel`] says
-//! which are used. Products of bytes are exact on all of them: rows and weights are in -127..=127, sums in 32 bits.
+//! which are used. Products of bytes are exact on all of them: weights are in -127..=127, sums in 32 bits.
 
 mod attention;
 mod conv;

@@ -22,7 +22,7 @@ pub struct LayerNorm {
     pub epsilon: f32,
 }
 
-/// Rows as bytes: `value = (byte - zero) * scale` of its row, with bytes in -127..=127.
+/// Rows as bytes: `value = (byte - zero) * scale` of its row, with bytes in -127..=127, and -128 for a pixel.
 #[derive(Clone, Debug)]
 pub struct Bytes {
     pub(crate) kernel: Kernel,

@@ -97,14 +97,11 @@ pub(crate) trait Simd: Copy {
     unsafe fn float_tile(rows: usize, vectors: usize, tile: &FloatTile);
 }
 
-/// The tiles of integers of a family, `int_tiles!(ROWS x COLUMN VECTORS)`, and how many rows are used where not all are.
+/// The tiles of integers of a family, `int_tiles!(ROWS x COLUMN VECTORS)`.
 macro_rules! int_tiles {
     ([$($int_rows:literal),*] x $int_columns:literal) => {
-        crate::simd::int_tiles!([$($int_rows),*] x $int_columns, [$($int_rows),*].len());
-    };
-    ([$($int_rows:literal),*] x $int_columns:literal, $most:expr) => {
         const INT_COLUMNS: usize = $int_columns * Self::LANES;
-        const INT_ROWS: usize = $most;
+        const INT_ROWS: usize = [$($int_rows),*].len();
 
         #[inline(always)]
         unsafe fn int_tile(rows: usize, tile: &crate::tile::IntTile) {

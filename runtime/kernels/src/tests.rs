@@ -272,6 +272,16 @@ fn extreme_bytes_do_not_overflow() {
         let mut rows = Bytes::new(kernel);
         rows.take(&[0.0; 10], 10, None);
         assert_eq!(rows.row(0), (vec![0; 10], 0.0), "{kernel}: a row of zeros");
+        // Black pixels are the one byte of -128.
+        let pixels = Pixels { gain: [1.0; 3], shift: [-128.0; 3] };
+        let window = Window { layout: Layout::ChannelsFirst, channels: 3, size: 8, step: 8, before: 0, after: 0 };
+        for weight in [1.0f32, -1.0] {
+            let weights = vec![weight; 3 * 8 * 8];
+            let convolution = Convolution::new(kernel, window, 1, &weights, &[0.0], Some(&pixels)).unwrap();
+            let mut out = [0f32];
+            convolution.run(&mut Windows::new(kernel), &[-128.0; 192], (1, 8, 8), Epilogue::NONE, &mut out);
+            assert_eq!(out[0], -128.0 * 192.0 * weight, "{kernel}");
+        }
     }
 }
 

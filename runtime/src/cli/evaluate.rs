@@ -78,6 +78,9 @@ fn table(e: &Evaluation, tasks: &TaskList) -> Result<String, fmt::Error> {
     if let Some(f) = &e.centroid {
         line("without refinement", f)?;
     }
+    if let Some(f) = &e.nearest {
+        line("nearest prototype", f)?;
+    }
     if let Some(c) = e.figures.coverage {
         writeln!(out, "the 50 % radius held {:.1} % of the true positions, the 95 % radius {:.1} %", c.p50, c.p95)?;
     }

@@ -25,7 +25,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let recipe = Recipe::load(&arguments.recipe)?;
     let (training, _) = dataset::open(&recipe)?;
-    let division = geocells::divide(training.samples(), &recipe.geocells)?;
+    let division = geocells::divide(dataset::mapped(&*training, &recipe).samples(), &recipe.geocells)?;
     let out = |name: &str| arguments.out.join(name);
     write_whole(&out("geocells.bin"), &division.geocells.encode())?;
     write_whole(&out("report.txt"), division.report().as_bytes())?;

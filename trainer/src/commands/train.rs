@@ -66,7 +66,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if first {
         let (sites, cells) = (bench.training.samples().len(), bench.geocells.len());
         let ranks = if several { format!(", {} ranks", ranks.count()) } else { String::new() };
-        eprintln!("{sites} sites in {cells} geocells, on {:?}{ranks}", bench.device);
+        let mapped = bench.geocells.sites().len();
+        let mapped = if mapped < sites { format!(", {mapped} of them mapped,") } else { String::new() };
+        eprintln!("{sites} sites{mapped} in {cells} geocells, on {:?}{ranks}", bench.device);
     }
     if bench.recipe.contrastive.is_some() && !bench.out.join(pretrain::PRETRAINED).exists() {
         ensure!(!several, "pretraining runs as one process: run `homing-trainer pretrain` before this job");

@@ -13,8 +13,18 @@ impl<'g> Selection<'g> {
     /// The samples that `wanted` accepts.
     pub fn of(gallery: &'g dyn Gallery, wanted: impl Fn(&Sample) -> bool) -> Self {
         let all = gallery.samples();
-        let chosen: Vec<usize> = (0..all.len()).filter(|&i| wanted(&all[i])).collect();
-        let samples = chosen.iter().map(|&i| all[i].clone()).collect();
+        Self::chosen(gallery, (0..all.len()).filter(|&i| wanted(&all[i])).collect())
+    }
+
+    /// At most `count` samples, spread evenly over the order of all.
+    pub fn evenly(gallery: &'g dyn Gallery, count: usize) -> Self {
+        let all = gallery.samples().len();
+        let count = count.min(all);
+        Self::chosen(gallery, (0..count as u64).map(|i| (i * all as u64 / count as u64) as usize).collect())
+    }
+
+    fn chosen(gallery: &'g dyn Gallery, chosen: Vec<usize>) -> Self {
+        let samples = chosen.iter().map(|&i| gallery.samples()[i].clone()).collect();
         Selection { gallery, chosen, samples }
     }
 }
@@ -74,5 +84,16 @@ mod tests {
         gallery.view_into(at, 2, 1, 16, &mut a).unwrap();
         others.view_into(0, 2, 1, 16, &mut b).unwrap();
         assert_eq!((a, gallery.month(at, 2), gallery.scenery(at, 2)), (b, others.month(0, 2), others.scenery(0, 2)));
+    }
+
+    #[test]
+    fn some_of_many_are_spread_over_all() {
+        let gallery = PlanetGallery::draw(Split::Train, 1, 10);
+        let of = |count| Selection::evenly(&gallery, count).chosen;
+        assert_eq!(of(4), [0, 2, 5, 7]);
+        assert_eq!(of(3), [0, 3, 6]);
+        assert_eq!(of(10), (0..10).collect::<Vec<_>>());
+        assert_eq!(of(11), of(10));
+        assert!(of(0).is_empty());
     }
 }

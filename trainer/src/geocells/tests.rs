@@ -7,7 +7,7 @@ use homing_planet::hash::Rng;
 use super::*;
 
 fn recipe() -> GeocellRecipe {
-    GeocellRecipe { min: 30, max: 60, rounds: vec![(8, 0.05), (10, 0.025), (15, 0.015)], rectangles: None }
+    GeocellRecipe { sites: None, min: 30, max: 60, rounds: vec![(8, 0.05), (10, 0.025), (15, 0.015)], rectangles: None }
 }
 
 fn sample(position: LatLon, country: &[u8; 2], admin1: &str, admin2: &str, town: &str) -> Sample {

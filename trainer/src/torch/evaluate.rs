@@ -68,6 +68,7 @@ impl Judge<'_> {
             figures,
             one_view: Some(one_view),
             centroid: Some(centroid),
+            nearest: None,
             float: None,
         })
     }

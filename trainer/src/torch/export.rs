@@ -150,6 +150,7 @@ fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
         ("seed".to_owned(), number(recipe.seed as usize)),
         ("data".to_owned(), text(if bench.simulated() { "simulated planet" } else { "the user's files" })),
         ("sites".to_owned(), number(bench.training.samples().len())),
+        ("mapped_sites".to_owned(), number(bench.geocells.sites().len())),
         ("steps".to_owned(), number(training.steps as usize)),
         ("batch_sites".to_owned(), number(training.batch_sites as usize)),
         ("views_seen".to_owned(), number(training.steps as usize * views_per_step(training))),

@@ -45,13 +45,12 @@ impl<'a> Labels<'a> {
         let (n, widths) = (sites.len() as i64, (self.tasks.regressions.len(), self.tasks.classifications.len()));
         let positions: Vec<LatLon> = sites.iter().map(|&(s, _)| self.positions[s]).collect();
         let mut smoothed = vec![0.0; sites.len() * geocells.len()];
-        // The geocells' labelled sites are the training samples, in their order.
-        let own: Vec<usize> = sites.iter().map(|&(s, _)| geocells.sites()[s].cell.index()).collect();
+        let own = || positions.iter().map(|&p| geocells.cell_of(p).index()).collect::<Vec<_>>();
         let (centroids, tau_km) = (geocells.centroid_units(), training.tau_km);
         match training.smoothing {
             Smoothing::Haversine => smoothed_targets(&positions, centroids, tau_km, &mut smoothed),
-            Smoothing::Unnormalised => unnormalised_targets(&positions, &own, centroids, tau_km, &mut smoothed),
-            Smoothing::None => own.iter().enumerate().for_each(|(i, cell)| smoothed[i * geocells.len() + cell] = 1.0),
+            Smoothing::Unnormalised => unnormalised_targets(&positions, &own(), centroids, tau_km, &mut smoothed),
+            Smoothing::None => own().iter().enumerate().for_each(|(i, cell)| smoothed[i * geocells.len() + cell] = 1.0),
         }
         let values: Vec<f32> =
             sites.iter().flat_map(|&(s, _)| &self.regressions[s * widths.0..][..widths.0]).copied().collect();

@@ -1,10 +1,11 @@
-//! The prototypes: embeddings of all training sites, averaged inside each cluster, and the constants that use them best.
+//! The prototypes: embeddings of the mapped training sites, averaged inside each cluster, and the constants that use
+//! them best.
 
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use homing_models::bundle::{GEOCELLS, PROTOTYPES};
+use anyhow::{Context, Result};
+use homing_models::bundle::PROTOTYPES;
 use homing_models::{CellId, Guess, LatLon, Prototypes, RadiusTable, RefineParams, refine, spread_km};
 use homing_planet::Split;
 use indicatif::ProgressBar;
@@ -74,17 +75,17 @@ impl Calibration {
     }
 }
 
-/// Embeds the training sites as the recipe's number of moments show them, clusters them, chooses the constants and writes
-/// `prototypes.bin` and the calibration into the working directory.
+/// Embeds the mapped training sites as the recipe's number of moments show them, clusters them, chooses the constants and
+/// writes `prototypes.bin` and the calibration into the working directory.
 ///
 /// # Errors
 /// When a view cannot be read or a file cannot be written.
 pub fn prototypes(bench: &Workbench, network: &Network) -> Result<(Prototypes, Calibration)> {
-    let embedded = training_embeddings(bench, network, bench.recipe.prototypes.variants)?;
-    let (samples, cells) = (bench.training.samples(), bench.geocells.len());
-    // The geocells' labelled sites are the training samples, in their order.
+    let mapped = bench.mapped();
+    let embedded = mean_embeddings(bench, &*mapped, network)?;
+    let (samples, cells) = (mapped.samples(), bench.geocells.len());
+    // The geocells' labelled sites are the same samples, in their order.
     let cell_of: Vec<CellId> = bench.geocells.sites().iter().map(|site| site.cell).collect();
-    ensure!(cell_of.len() == samples.len(), "{GEOCELLS} is from other data: delete it, and train again");
     let clusters = cluster::clusters(samples, &cell_of, cells, &bench.recipe.prototypes);
     let encode =
         |keep_members| cluster::prototypes(samples, &clusters, cells, &embedded.panoramas, embedded.dims, keep_members);
@@ -112,16 +113,16 @@ pub fn prototypes(bench: &Workbench, network: &Network) -> Result<(Prototypes, C
     Ok((prototypes, calibration))
 }
 
-/// The mean embedding of each training site over some moments.
-fn training_embeddings(bench: &Workbench, network: &Network, variants: u32) -> Result<Embedded> {
-    let sites = bench.training.samples().len();
+/// The mean embedding of each site over as many moments as the recipe says.
+fn mean_embeddings(bench: &Workbench, gallery: &dyn Gallery, network: &Network) -> Result<Embedded> {
+    let (sites, variants) = (gallery.samples().len(), bench.recipe.prototypes.variants);
     let bar = ProgressBar::new(sites as u64 * u64::from(variants)).with_message("prototypes");
     let side = bench.recipe.tower.image_px as usize;
     let mut sum: Option<Embedded> = None;
     for variant in 0..variants {
         let before = u64::from(variant) * sites as u64;
         let done = |n: usize| bar.set_position(before + n as u64);
-        let own = embed_gallery(network, &*bench.training, side, u64::from(variant), &done)?;
+        let own = embed_gallery(network, gallery, side, u64::from(variant), &done)?;
         match &mut sum {
             None => sum = Some(own),
             Some(sum) => sum.panoramas.iter_mut().zip(own.panoramas).for_each(|(s, v)| *s += v),

@@ -382,3 +382,37 @@ fn a_training_starts_from_the_recipes_weights_and_resumes_without_them() {
     let message = train(&bench(recipe, elsewhere.path()), &Alone, &|| false).unwrap_err().to_string();
     assert!(message.contains("tower.safetensors: there is no such file"), "{message}");
 }
+
+#[test]
+fn sites_that_are_not_mapped_teach_the_network_and_are_not_in_the_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recipe = recipe(60);
+    recipe.geocells.sites = Some(200);
+    // It asks for each site's own cell.
+    recipe.training.smoothing = Smoothing::None;
+    let bench = bench(recipe.clone(), dir.path());
+    let network = train(&bench, &Alone, &|| false).unwrap();
+    let curve = super::curve::Curve::read(dir.path(), 60).unwrap();
+    let (first, last) = (curve.losses()[0].1, curve.recent_loss(5));
+    assert!(last < 0.8 * first, "{first} to {last}");
+
+    let samples = bench.training.samples();
+    assert_eq!((samples.len(), bench.geocells.sites().len()), (600, 200));
+    for (i, site) in bench.geocells.sites().iter().enumerate() {
+        assert!(site.position.distance_km(samples[3 * i].position) < 0.01);
+    }
+    let (prototypes, _) = prototypes(&bench, &network).unwrap();
+    let members: u32 = (0..prototypes.len() as u32).map(|i| prototypes.get(i).members).sum();
+    assert!(members > 100 && members <= 200, "{members}");
+    let target = dir.path().join("bundle");
+    let bundle = export(&bench, &network, &target, (20, 1)).unwrap();
+    let told = |key: &str| bundle.manifest.training[key].as_integer();
+    assert_eq!((told("sites"), told("mapped_sites")), (Some(600), Some(200)));
+
+    // What was made of 200 does not pass for cells of 300.
+    recipe.geocells.sites = Some(300);
+    let (training, validation) = (Box::new(ColouredNoise::new(600, 1)), Box::new(ColouredNoise::new(150, 2)));
+    let other = Workbench::assemble(recipe, dir.path().to_owned(), Device::Cpu, 2, training, validation, &Alone);
+    let message = other.err().unwrap().to_string();
+    assert!(message.contains("has 200 sites") && message.contains("the recipe gives 300"), "{message}");
+}

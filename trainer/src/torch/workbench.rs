@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use homing_models::bundle::GEOCELLS;
 use homing_models::{Geocells, TaskList};
 use tch::Device;
 
 use crate::commands::write_whole;
-use crate::dataset::{self, Gallery};
+use crate::dataset::{self, Gallery, Mapped, Sample};
 use crate::geocells::divide;
 use crate::recipe::{Data, Recipe};
 
@@ -91,15 +91,33 @@ impl Workbench {
             if path.exists() {
                 return std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
             }
-            let made = divide(training.samples(), &recipe.geocells)?.geocells.encode();
+            let made = divide(dataset::mapped(&*training, &recipe).samples(), &recipe.geocells)?.geocells.encode();
             write_whole(&path, &made)?;
             Ok(made)
         })?;
         let decoded = Geocells::decode(&encoded);
-        let geocells =
-            ranks.together(decoded.with_context(|| format!("{}: delete it to make it anew", path.display())))?;
+        let geocells = decoded.with_context(|| format!("{}: delete it to make it anew", path.display()));
+        let geocells = geocells.and_then(|geocells| {
+            let samples = dataset::mapped(&*training, &recipe);
+            ensure!(
+                are_of(&geocells, samples.samples()),
+                "{} has {} sites of other data or of another geocells.sites, where the recipe gives {}: restore the \
+                 recipe and its data, or name another --out",
+                path.display(),
+                geocells.sites().len(),
+                samples.samples().len()
+            );
+            Ok(geocells)
+        });
+        let geocells = ranks.together(geocells)?;
         let tasks = dataset::task_list(&*training);
         Ok(Workbench { recipe, out, device, threads, training, validation, geocells, tasks })
+    }
+
+    /// The training sites that are in the bundle: the geocells' labelled sites, in their order, and what the prototypes
+    /// are made of.
+    pub fn mapped(&self) -> Mapped<'_> {
+        dataset::mapped(&*self.training, &self.recipe)
     }
 
     /// A number for everything that the trained weights depend on but the learning rates: a run whose loss is not finite
@@ -122,4 +140,11 @@ impl Workbench {
     pub fn simulated(&self) -> bool {
         matches!(self.recipe.data, Data::Planet { .. })
     }
+}
+
+/// Whether these are the labelled sites of the geocells, in their order, as exactly as the file has them.
+fn are_of(geocells: &Geocells, samples: &[Sample]) -> bool {
+    const FILE_KM: f64 = 0.01;
+    let sites = geocells.sites();
+    sites.len() == samples.len() && sites.iter().zip(samples).all(|(a, b)| a.position.distance_km(b.position) < FILE_KM)
 }

@@ -2,9 +2,11 @@
 
 use std::arch::aarch64::*;
 use std::arch::asm;
+use std::hint::black_box;
 
 use super::{Simd, Work, float_tiles};
 use crate::maths::{Activation, activate_vectors};
+use crate::peak::stream_vectors;
 use crate::tile::{GROUP, IntTile, LINE, finish, int_tile};
 
 /// Vectors of 128 bits.
@@ -50,18 +52,29 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     unsafe fn int_tile(rows: usize, tile: &IntTile) {
         // SAFETY: see above.
         unsafe {
-            match rows {
-                1 if DOTPROD => int_tile::<Self, 1, VECTORS>(tile),
-                2 if DOTPROD => int_tile::<Self, 2, VECTORS>(tile),
-                3 => int_tile::<Self, 3, VECTORS>(tile),
-                4 => int_tile::<Self, 4, VECTORS>(tile),
-                5 => int_tile::<Self, 5, VECTORS>(tile),
-                6 => int_tile::<Self, 6, VECTORS>(tile),
-                1 => two_groups::<Self, 1>(tile),
-                2 => two_groups::<Self, 2>(tile),
-                _ => {}
+            if DOTPROD {
+                match rows {
+                    1 => int_tile::<Self, 1, VECTORS>(tile),
+                    2 => int_tile::<Self, 2, VECTORS>(tile),
+                    3 => int_tile::<Self, 3, VECTORS>(tile),
+                    4 => int_tile::<Self, 4, VECTORS>(tile),
+                    5 => int_tile::<Self, 5, VECTORS>(tile),
+                    6 => int_tile::<Self, 6, VECTORS>(tile),
+                    _ => {}
+                }
+            } else {
+                match rows {
+                    1 => two_groups::<Self, 1>(tile),
+                    2 => two_groups::<Self, 2>(tile),
+                    _ => {}
+                }
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn stream(rounds: usize) -> usize {
+        // SAFETY: see above.
+        unsafe { if DOTPROD { stream_vectors::<Self>(rounds) } else { stream_two_groups(rounds) } }
     }
     #[inline(always)]
     unsafe fn activate_tile(activation: Activation, p: *mut f32, rows: usize, stride: usize) {
@@ -208,7 +221,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
                 );
                 return sum;
             }
-            // A sum of two products is 32,258 at most, which 16 bits hold.
+            // A sum of two products is 32,512 at most, which 16 bits hold.
             let low = vmull_s8(vget_low_s8(row), vget_low_s8(weights));
             let high = vmull_high_s8(row, weights);
             vpadalq_s16(sum, vpaddq_s16(low, high))
@@ -225,8 +238,61 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     }
 }
 
+/// Adds the products of two groups of four bytes of a row, each in all lanes, and of four columns' weights for them. The
+/// first sums are those of two columns, the others of the other two; each lane has half of a group's products.
+///
+/// # Safety
+/// None: NEON is part of the architecture.
+#[inline(always)]
+unsafe fn add_products(sums: &mut [int32x4_t; 2], fours: [int8x16_t; 2], weights: [int8x16_t; 2]) {
+    let [low, high] = sums;
+    // A sum of two products is 32,512 at most, which 16 bits hold. By name: the compiler takes vectors into halves
+    // otherwise, and then has too few registers.
+    // SAFETY: registers only.
+    unsafe {
+        asm!(
+            "smull {a:v}.8h, {of_one:v}.8b, {one:v}.8b",
+            "smull2 {b:v}.8h, {of_one:v}.16b, {one:v}.16b",
+            "smlal {a:v}.8h, {of_two:v}.8b, {two:v}.8b",
+            "smlal2 {b:v}.8h, {of_two:v}.16b, {two:v}.16b",
+            "sadalp {low:v}.4s, {a:v}.8h",
+            "sadalp {high:v}.4s, {b:v}.8h",
+            a = out(vreg) _,
+            b = out(vreg) _,
+            of_one = in(vreg) fours[0],
+            of_two = in(vreg) fours[1],
+            one = in(vreg) weights[0],
+            two = in(vreg) weights[1],
+            low = inout(vreg) *low,
+            high = inout(vreg) *high,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+}
+
+/// What [`add_products`] does at most: five pairs of sums that do not wait for one another.
+///
+/// # Safety
+/// None: NEON is part of the architecture.
+#[inline(always)]
+unsafe fn stream_two_groups(rounds: usize) -> usize {
+    const PAIRS: usize = 5;
+    // SAFETY: registers only.
+    unsafe {
+        let bytes = [black_box(vdupq_n_s8(3)), black_box(vdupq_n_s8(5))];
+        let mut sums = [[vdupq_n_s32(0); 2]; PAIRS];
+        for _ in 0..rounds {
+            for sums in &mut sums {
+                add_products(sums, bytes, bytes);
+            }
+        }
+        black_box(sums);
+    }
+    rounds * PAIRS * 2 * 16
+}
+
 /// `R` rows times a panel without dot products, two groups of four at a time: their products are added while they have
-/// 16 bits, and the halves of a vector have sums of their own, in each the even and the odd products of two columns.
+/// 16 bits, and the halves of a vector have sums of their own ([`add_products`]).
 ///
 /// # Safety
 /// As [`int_tile`]. Groups are even.
@@ -250,26 +316,7 @@ unsafe fn two_groups<S: Simd<I = int32x4_t>, const R: usize>(t: &IntTile) {
             for c in 0..VECTORS {
                 let (one, two) = (vld1q_s8(weights.add(16 * c)), vld1q_s8(weights.add(16 * (VECTORS + c))));
                 for r in 0..R {
-                    // A sum of two products is 32,512 at most, which 16 bits hold. By name: the compiler takes vectors
-                    // into halves otherwise, and then has too few registers.
-                    let ([of_one, of_two], [low, high]) = (fours[r], &mut sums[r][c]);
-                    asm!(
-                        "smull {a:v}.8h, {of_one:v}.8b, {one:v}.8b",
-                        "smull2 {b:v}.8h, {of_one:v}.16b, {one:v}.16b",
-                        "smlal {a:v}.8h, {of_two:v}.8b, {two:v}.8b",
-                        "smlal2 {b:v}.8h, {of_two:v}.16b, {two:v}.16b",
-                        "sadalp {low:v}.4s, {a:v}.8h",
-                        "sadalp {high:v}.4s, {b:v}.8h",
-                        a = out(vreg) _,
-                        b = out(vreg) _,
-                        of_one = in(vreg) of_one,
-                        of_two = in(vreg) of_two,
-                        one = in(vreg) one,
-                        two = in(vreg) two,
-                        low = inout(vreg) *low,
-                        high = inout(vreg) *high,
-                        options(pure, nomem, nostack, preserves_flags)
-                    );
+                    add_products(&mut sums[r][c], fours[r], [one, two]);
                 }
             }
             row = row.add(2 * GROUP);
