@@ -39,7 +39,9 @@ fn what_it_says_of_itself_is_what_the_device_measures() {
     // Guesses are prototypes: none can be nearer than the nearest.
     let mut shares = measured.within.shares().into_iter().zip(nearest.within.shares());
     assert!(shares.all(|(guess, nearest)| guess <= nearest), "{measured:?} {nearest:?}");
-    assert!(nearest.within.shares()[2] > 99.0 && nearest.median_km < 10.0, "{nearest:?}");
+    // Two sites make a prototype: it is near, and hardly ever at the place itself.
+    assert!(nearest.within.shares()[2] > 99.0 && nearest.within.shares()[0] < 60.0, "{nearest:?}");
+    assert!((0.5..5.0).contains(&nearest.median_km), "{nearest:?}");
     // 400 of the 2,000 sites: three standard deviations of a share are 7 points.
     let near = |a: f64, b: f64| (a - b).abs() < 7.5;
     assert!(near(stated.country.unwrap(), measured.country.unwrap()), "{stated:?} {measured:?}");
@@ -72,7 +74,7 @@ fn it_keeps_what_the_readme_promises() {
     assert_eq!(told("mapped_sites"), recipe.geocells.sites.map(i64::from));
     assert_eq!(bundle.geocells.sites().len() as i64, told("mapped_sites").unwrap());
     let random = &bundle.manifest.figures["random"];
-    assert!(random.figures.country.unwrap() >= 60.0 && random.figures.median_km <= 150.0);
+    assert!(random.figures.country.unwrap() >= 88.0 && random.figures.median_km <= 25.0);
     for evaluation in bundle.manifest.figures.values() {
         let [refined, one, centroid] =
             [Some(&evaluation.figures), evaluation.one_view.as_ref(), evaluation.centroid.as_ref()].map(Option::unwrap);
