@@ -52,7 +52,12 @@ fn the_pictures_are_the_recorded_ones() {
 /// What `tests/calibration` wrote, which holds for exactly these pictures, this network and this way of measuring.
 fn calibration() -> String {
     let text = std::fs::read_to_string(root().join("board/planet/CALIBRATION.md")).unwrap();
-    for file in ["tests/goldens/planet.png", "trainer/recipes/calibration.toml", "trainer/src/torch/probe.rs"] {
+    for file in [
+        "tests/goldens/planet.png",
+        "trainer/recipes/calibration.toml",
+        "trainer/src/torch/probe.rs",
+        "trainer/src/observer.rs",
+    ] {
         let bytes = std::fs::read(root().join(file)).unwrap();
         let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
         assert!(

@@ -50,6 +50,8 @@ enum Command {
 enum PlanetCommand {
     /// Draw a labelled contact sheet of panoramas from around the world
     Sheet(commands::sheet::Arguments),
+    /// Estimate how near an observer of the planet's regional fields would come to towns never seen
+    Observer(commands::observer::Arguments),
     /// Measure what a small network can read from the pictures: the regional fields and the driving side
     #[cfg(feature = "torch")]
     Probe(commands::probe::Arguments),
@@ -75,6 +77,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         #[cfg(feature = "torch")]
         Command::Ablate(arguments) => commands::ablate::run(arguments),
         Command::Planet(PlanetCommand::Sheet(arguments)) => commands::sheet::run(arguments),
+        Command::Planet(PlanetCommand::Observer(arguments)) => {
+            commands::observer::run(arguments);
+            Ok(())
+        }
         #[cfg(feature = "torch")]
         Command::Planet(PlanetCommand::Probe(arguments)) => commands::probe::run(arguments),
     }

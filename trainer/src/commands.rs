@@ -7,6 +7,7 @@ pub mod eval;
 #[cfg(feature = "torch")]
 pub mod export;
 pub mod geocells;
+pub mod observer;
 #[cfg(feature = "torch")]
 pub mod pretrain;
 #[cfg(feature = "torch")]

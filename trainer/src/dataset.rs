@@ -136,7 +136,7 @@ pub enum Mapped<'g> {
     /// All of them.
     All(&'g dyn Gallery),
     /// As many as the recipe says.
-    Some(Selection<'g>),
+    Chosen(Selection<'g>),
 }
 
 impl<'g> std::ops::Deref for Mapped<'g> {
@@ -145,7 +145,7 @@ impl<'g> std::ops::Deref for Mapped<'g> {
     fn deref(&self) -> &Self::Target {
         match self {
             Mapped::All(gallery) => *gallery,
-            Mapped::Some(selection) => selection,
+            Mapped::Chosen(selection) => selection,
         }
     }
 }
@@ -153,7 +153,7 @@ impl<'g> std::ops::Deref for Mapped<'g> {
 /// Those of the recipe's `geocells.sites`.
 pub fn mapped<'g>(training: &'g dyn Gallery, recipe: &Recipe) -> Mapped<'g> {
     match recipe.geocells.sites.map(|n| n as usize) {
-        Some(count) if count < training.samples().len() => Mapped::Some(Selection::evenly(training, count)),
+        Some(count) if count < training.samples().len() => Mapped::Chosen(Selection::evenly(training, count)),
         _ => Mapped::All(training),
     }
 }

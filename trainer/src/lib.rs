@@ -18,6 +18,7 @@ pub mod dataset;
 pub mod encoder_graph;
 pub mod geocells;
 pub mod map;
+pub mod observer;
 pub mod onnx;
 pub mod optics;
 pub mod plot;

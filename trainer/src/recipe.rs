@@ -424,7 +424,11 @@ mod tests {
 
     #[test]
     fn our_recipes_are_valid_and_survive_a_round_trip() {
-        let others = [include_str!("../recipes/shipped-first.toml"), include_str!("../recipes/shipped-second.toml")];
+        let others = [
+            include_str!("../recipes/shipped-first.toml"),
+            include_str!("../recipes/shipped-second.toml"),
+            include_str!("../recipes/shipped-third.toml"),
+        ];
         for text in [SHIPPED, MINIATURE].into_iter().chain(others) {
             let recipe = parse(text).unwrap();
             assert_eq!(parse(&toml::to_string(&recipe).unwrap()).unwrap(), recipe);
