@@ -11,7 +11,7 @@ fn eight_rows_a_report_and_a_second_run_that_trains_nothing() {
     let text = text
         .replace("weights = \"../../models/shipped\"\n", "")
         .replace("sites = 40000", "sites = 400")
-        .replace("image_px = 64", "image_px = 16")
+        .replace("image_px = 96", "image_px = 16")
         .replace("steps = 400\n", "steps = 3\n")
         .replace("batch_views = 256", "batch_views = 16")
         .replace("steps = 500\n", "steps = 3\n")

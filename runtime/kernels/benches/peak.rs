@@ -11,7 +11,7 @@ const ROUNDS: usize = 9;
 /// Products of one timing, a few milliseconds.
 const PRODUCTS: f64 = 4e8;
 
-/// Rows, inputs, outputs: of the shipped model's four views (17 tokens of 192), of 65 tokens of 192 and 384, of ViT-B/32's
+/// Rows, inputs, outputs: of four views of 17 tokens of 192, of 65 tokens of 192 and 384, of ViT-B/32's
 /// 50 tokens of 768.
 const SHAPES: [(usize, usize, usize); 9] = [
     (68, 192, 576),

@@ -37,12 +37,22 @@ impl Part {
     pub const WHOLE: Part = Part { rank: 0, of: 1 };
 }
 
+/// A batch that several steps see comes again after this many others: steps in a row stay different.
+const BLOCK: u64 = 16;
+
+/// Which batch a step (from 0) sees where `echo` steps see each, and for which time (from 0).
+pub fn turn(step: u32, echo: u32) -> (u64, u32) {
+    let (block, within) = (u64::from(step) / (BLOCK * u64::from(echo)), u64::from(step) % (BLOCK * u64::from(echo)));
+    (BLOCK * block + within % BLOCK, (within / BLOCK) as u32)
+}
+
 /// The batches of a run.
 #[derive(Debug)]
 pub struct Plan {
     seed: u64,
     sites: usize,
     batch_sites: usize,
+    echo: u32,
     shares: ViewShares,
     /// The order of the epoch last asked for.
     order: (u32, Vec<u32>),
@@ -52,31 +62,36 @@ impl Plan {
     /// The plan for `sites` training sites.
     pub fn new(seed: u64, sites: usize, training: &Training) -> Self {
         let batch_sites = training.batch_sites as usize;
-        Plan { seed, sites, batch_sites, shares: training.views, order: (0, order(seed, 0, sites)) }
+        let (echo, shares) = (training.echo, training.views);
+        Plan { seed, sites, batch_sites, echo, shares, order: (0, order(seed, 0, sites)) }
     }
 
-    /// The examples of a step (from 0). Every epoch sees each site once, in an order of its own.
+    /// The examples of a step (from 0). Every epoch sees each site in one batch, in an order of its own.
     ///
     /// The numbers of one-, two- and four-view examples are the same in each step, so that tensors keep their shapes.
     pub fn step(&mut self, step: u32) -> Vec<Example> {
-        let first = u64::from(step) * self.batch_sites as u64;
-        (0..self.batch_sites)
-            .map(|i| self.example(first + i as u64, view_count(self.shares, i, self.batch_sites)))
+        let ((batch, time), sites) = (turn(step, self.echo), self.batch_sites);
+        let first = batch * sites as u64;
+        // Each time a site is seen, it is mostly by another number of views.
+        let shift = sites * time as usize / self.echo as usize;
+        (0..sites)
+            .map(|i| self.example(first + i as u64, time, view_count(self.shares, (i + shift) % sites, sites)))
             .collect()
     }
 
     /// The examples of a step that fall to one rank. All ranks together have the step, whatever their number.
     pub fn part(&mut self, step: u32, part: Part) -> Vec<Example> {
-        // Examples with many views come first; taking turns gives each rank its share of them.
+        // Examples with as many views are side by side; taking turns gives each rank its share of them.
         self.step(step).into_iter().skip(part.rank).step_by(part.of).collect()
     }
 
-    fn example(&mut self, number: u64, views: usize) -> Example {
+    fn example(&mut self, number: u64, time: u32, views: usize) -> Example {
         let (epoch, at) = ((number / self.sites as u64) as u32, (number % self.sites as u64) as usize);
         if self.order.0 != epoch {
             self.order = (epoch, order(self.seed, epoch, self.sites));
         }
-        let seed = fold(fold(self.seed, 0x76_69_65_77), number);
+        let first_seed = fold(fold(self.seed, 0x76_69_65_77), number);
+        let seed = if time == 0 { first_seed } else { fold(first_seed, u64::from(time)) };
         let mut chosen: Vec<usize> = (0..MAX_VIEWS).collect();
         shuffle(&mut chosen, &mut Rng::new(seed));
         chosen.truncate(views);
@@ -186,6 +201,30 @@ mod tests {
             assert!((with(1) - 0.20).abs() < 0.02 && (with(2) - 0.45).abs() < 0.02 && (with(4) - 0.35).abs() < 0.02);
             assert!(step.iter().all(|e| e.views.windows(2).all(|w| w[0] < w[1]) && e.views[0] < 4));
         }
+    }
+
+    #[test]
+    fn an_echoed_batch_comes_again_later_with_other_views() {
+        let mut training = training();
+        let (sites, batch) = (1000 * training.batch_sites as usize, training.batch_sites as usize);
+        let plain = Plan::new(7, sites, &training).step(5);
+        training.echo = 3;
+        let mut plan = Plan::new(7, sites, &training);
+        let of = |examples: &[Example]| examples.iter().map(|e| (e.site, e.epoch)).collect::<Vec<_>>();
+        let steps: Vec<Vec<Example>> = (0..96).map(|step| plan.step(step)).collect();
+        assert_eq!(steps[5], plain);
+        for (step, examples) in steps.iter().enumerate() {
+            let (block, within) = (step / 48, step % 48);
+            assert_eq!(of(examples), of(&steps[48 * block + within % 16]));
+            assert_eq!(turn(step as u32, 3), ((16 * block + within % 16) as u64, (within / 16) as u32));
+            assert_eq!(examples.iter().map(|e| e.views.len()).sum::<usize>(), views_per_step(&training));
+        }
+        let mut seen: Vec<usize> = [0, 48].iter().flat_map(|s| &steps[*s..s + 16]).flatten().map(|e| e.site).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 32 * batch);
+        let again = steps[5].iter().zip(&steps[21]).filter(|(a, b)| a.views == b.views).count();
+        assert!(again < batch / 2 && steps[5].iter().zip(&steps[21]).all(|(a, b)| a.seed != b.seed), "{again}");
     }
 
     #[test]

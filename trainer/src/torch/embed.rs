@@ -11,7 +11,7 @@ use super::network::{self, Network};
 
 /// Views that go through the network at once.
 const VIEWS_AT_ONCE: usize = 256;
-/// Sites whose views are in memory at once when a whole gallery is embedded.
+/// Sites whose views are rendered or read at once when a whole gallery is embedded; twice as many are in memory.
 const SITES_AT_ONCE: usize = 2000;
 
 /// The views of some sites, as bytes.
@@ -89,9 +89,13 @@ impl Panoramas {
     }
 
     fn pixels_of(&self, views: &[Vec<u8>]) -> Tensor {
-        let mut values = Vec::with_capacity(views.len() * 3 * self.side * self.side);
-        views.iter().for_each(|rgb| normalise(rgb, self.side, Variation::NONE, &mut values));
-        network::pixels(&values, self.side as u32, Device::Cpu)
+        let normalised = |rgb: &Vec<u8>| {
+            let mut values = Vec::with_capacity(rgb.len());
+            normalise(rgb, self.side, Variation::NONE, &mut values);
+            values
+        };
+        let values: Vec<Vec<f32>> = views.par_iter().map(normalised).collect();
+        network::pixels(&values.concat(), self.side as u32, Device::Cpu)
     }
 
     /// The embeddings of all sites.
@@ -143,9 +147,19 @@ pub fn embed_gallery(
     done: &dyn Fn(usize),
 ) -> Result<Embedded> {
     let sites: Vec<usize> = (0..gallery.samples().len()).collect();
-    let mut all: Option<Embedded> = None;
-    for (i, chunk) in sites.chunks(SITES_AT_ONCE).enumerate() {
-        let part = Panoramas::load(gallery, chunk, side, variant)?.embed(network);
+    let mut chunks = sites.chunks(SITES_AT_ONCE);
+    // Threads of their own: those that prepare the present views for the network would wait behind all of the next.
+    let loaders = rayon::ThreadPoolBuilder::new().build()?;
+    let load = |chunk| loaders.install(|| Panoramas::load(gallery, chunk, side, variant));
+    let (mut all, mut count) = (None::<Embedded>, 0);
+    let mut current = chunks.next().map(load).transpose()?;
+    while let Some(panoramas) = current {
+        // While these go through the network, the next are rendered or read.
+        let (part, next) = std::thread::scope(|scope| {
+            let next = chunks.next().map(|chunk| scope.spawn(|| load(chunk)));
+            (panoramas.embed(network), next.map(|thread| thread.join()))
+        });
+        count += panoramas.sites();
         match &mut all {
             None => all = Some(part),
             Some(all) => {
@@ -153,7 +167,9 @@ pub fn embed_gallery(
                 all.first_views.extend(part.first_views);
             }
         }
-        done(i * SITES_AT_ONCE + chunk.len());
+        done(count);
+        let next = next.transpose().map_err(|_| anyhow::anyhow!("a loader thread ended early"))?;
+        current = next.transpose()?;
     }
     all.ok_or_else(|| anyhow::anyhow!("there is no site to embed"))
 }

@@ -154,7 +154,7 @@ fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
         ("steps".to_owned(), number(training.steps as usize)),
         ("batch_sites".to_owned(), number(training.batch_sites as usize)),
         ("views_seen".to_owned(), number(training.steps as usize * views_per_step(training))),
-        ("device".to_owned(), text(&format!("{:?}", bench.device))),
+        ("times_each_was_seen".to_owned(), number(training.echo as usize)),
         (
             "encoder".to_owned(),
             text(&format!(

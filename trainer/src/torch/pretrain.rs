@@ -92,7 +92,7 @@ fn plan(recipe: &Recipe, contrastive: &Contrastive) -> Recipe {
     let t = &mut plan.training;
     (t.steps, t.batch_sites, t.lr) = (contrastive.steps, contrastive.batch_views, contrastive.lr);
     t.warmup_steps = (contrastive.warmup * f64::from(contrastive.steps)) as u32;
-    t.views = ViewShares { one: 1.0, two: 0.0, four: 0.0 };
+    (t.views, t.echo) = (ViewShares { one: 1.0, two: 0.0, four: 0.0 }, 1);
     plan
 }
 

@@ -186,6 +186,29 @@ fn interrupted_and_resumed_is_uninterrupted_bit_for_bit() {
 }
 
 #[test]
+fn echoed_panoramas_are_the_same_whatever_the_threads_and_wherever_a_run_goes_on() {
+    let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut recipe = recipe(40);
+    (recipe.training.echo, recipe.training.validate_every) = (2, 40);
+    let bench = |threads, out: &Path| {
+        let (training, validation) = (Box::new(ColouredNoise::new(600, 1)), Box::new(ColouredNoise::new(150, 2)));
+        let out = out.to_owned();
+        Workbench::assemble(recipe.clone(), out, Device::Cpu, threads, training, validation, &Alone).unwrap()
+    };
+    train(&bench(2, whole.path()), &Alone, &|| false).unwrap();
+
+    // It stops where a batch has been seen once of twice.
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let later = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 21;
+    train(&bench(3, parts.path()), &Alone, &later).unwrap_err();
+    train(&bench(5, parts.path()), &Alone, &|| false).unwrap();
+    let read = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(WEIGHTS)).unwrap();
+    assert!(read(&whole) == read(&parts));
+    let curve = super::curve::Curve::read(whole.path(), 40).unwrap();
+    assert!(curve.recent_loss(5) < 0.8 * curve.losses()[0].1);
+}
+
+#[test]
 fn a_diverging_run_names_the_step_and_goes_on_with_a_lower_rate() {
     let dir = tempfile::tempdir().unwrap();
     let mut steep = recipe(14);
@@ -262,6 +285,28 @@ fn the_chain_from_recipe_to_bundle_learns_coloured_noise() {
     assert!(mean > 0.95, "{mean}");
     let cells = |n: &Network| network::values(&n.named()["cells.weight"]);
     assert!(cells(&network).iter().zip(cells(&start)).all(|(a, b)| (a - b).abs() < 0.02));
+
+    // And grow: a block more passes on what it gets, larger pictures are seen much as smaller ones were.
+    let grown = |layers, image_px| {
+        let mut recipe = further.clone();
+        (recipe.tower.layers, recipe.tower.image_px) = (layers, image_px);
+        let bench = super::tests::bench(recipe, &dir.path().join(format!("grown {layers} {image_px}")));
+        let network = Network::new(&bench.recipe.tower, bench.geocells.len(), &bench.tasks, 5, Device::Cpu);
+        super::bundle_weights::load(&network, &bench, bench.recipe.tower.weights.as_ref().unwrap()).map(|()| network)
+    };
+    let deeper = panoramas.embed(&grown(3, 16).unwrap());
+    assert!((0..64).all(|site| alike(&deeper, site) > 0.999));
+    let larger = Panoramas::load(&*bench.validation, &(0..64).collect::<Vec<_>>(), 32, 0).unwrap();
+    let larger = larger.embed(&grown(2, 32).unwrap());
+    assert!((0..64).all(|site| alike(&larger, site) > 0.8));
+    let mut other = further.clone();
+    other.tower.stem[2] = StemLayer::Conv { out: 32, kernel: 2, stride: 1 };
+    let bench = super::tests::bench(other, &dir.path().join("other strides"));
+    let network = Network::new(&bench.recipe.tower, bench.geocells.len(), &bench.tasks, 5, Device::Cpu);
+    let message = super::bundle_weights::load(&network, &bench, bench.recipe.tower.weights.as_ref().unwrap());
+    assert!(message.unwrap_err().to_string().contains("has 5 tokens, a tower of the recipe's stem or patches 17"));
+    let message = grown(1, 16).unwrap_err().to_string();
+    assert!(message.contains("has 2 blocks, the recipe's tower.layers is 1: set it to 2 or more"), "{message}");
 }
 
 #[test]

@@ -191,6 +191,7 @@ impl NormedConv {
             self.weight.size()
         );
         tch::no_grad(|| {
+            let bias = bias.to_device(x.device());
             self.weight.shallow_clone().copy_(weight);
             let y = x.conv2d(&self.weight, None::<&Tensor>, [self.stride; 2], [self.pad; 2], [1; 2], 1);
             let over = &[0i64, 2, 3][..];
@@ -200,7 +201,7 @@ impl NormedConv {
             norm.running_var.shallow_clone().copy_(&variance);
             if let (Some(gain), Some(shift)) = (&norm.ws, &norm.bs) {
                 gain.shallow_clone().copy_(&(variance + BATCH_NORM_EPSILON).sqrt());
-                shift.shallow_clone().copy_(&(mean + bias));
+                shift.shallow_clone().copy_(&(mean + &bias));
             }
             Ok(y + bias.view([1, -1, 1, 1]))
         })

@@ -177,9 +177,11 @@ impl Run<'_> {
         trained.heads.round(rounded);
         // A stem that stays as it is keeps its statistics too.
         let whole = training.trainable == Trainable::All;
-        let embeddings = trained.tower.embed(&batch.pixels(bench.recipe.tower.image_px, device), whole);
-        let outputs = trained.heads.forward(&batch.means(device).matmul(&embeddings));
+        // What is copied to the device comes first: a copy waits for the products that are under way there.
         let targets = labels.targets(&*bench.training, &batch.sites, &bench.geocells, training, device);
+        let (means, pixels) = (batch.means(device), batch.pixels(bench.recipe.tower.image_px, device));
+        let embeddings = trained.tower.embed(&pixels, whole);
+        let outputs = trained.heads.forward(&means.matmul(&embeddings));
         let mut known = targets.known();
         ranks.sum(std::slice::from_mut(&mut known));
         let part = loss(&outputs, &targets, &known, &bench.tasks, bench.recipe.tasks);

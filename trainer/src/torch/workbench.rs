@@ -130,6 +130,8 @@ impl Workbench {
         }
         // Debug text of plain values: stable within a version, which is all that a checkpoint needs.
         let mut text = format!("{} {:?} {:?} {:?} {:?}", r.seed, r.data, r.tower, r.training, r.tasks);
+        // A key that came later: without it checkpoints of before go on.
+        text = text.replace(", echo: 1,", ",");
         if let Some(contrastive) = &r.contrastive {
             text += &format!(" {contrastive:?}");
         }
