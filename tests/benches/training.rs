@@ -67,11 +67,10 @@ impl Ours {
         let optimiser = AdamW::new(&trained.variables, recipe.training.weight_decay);
         let (views, sites) = (views_per_step(&recipe.training) as i64, i64::from(recipe.training.batch_sites));
         let side = i64::from(recipe.tower.image_px);
-        let noise = network::values(&Tensor::randn([views * 3 * side * side], (Kind::Float, Device::Cpu)));
         let cpu = (Kind::Float, Device::Cpu);
         let classes = Tensor::zeros([sites, tasks.classifications.len() as i64], (Kind::Int64, Device::Cpu));
         Ours {
-            pixels: network::pixels(&noise, recipe.tower.image_px, Device::Cpu),
+            pixels: network::pixels(&Tensor::randn([views * 3 * side * side], cpu), recipe.tower.image_px),
             means: Tensor::full([sites, views], 1.0 / views as f64, cpu),
             targets: Targets {
                 cells: Tensor::full([sites, CELLS as i64], 1.0 / CELLS as f64, cpu),

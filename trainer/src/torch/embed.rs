@@ -95,7 +95,7 @@ impl Panoramas {
             values
         };
         let values: Vec<Vec<f32>> = views.par_iter().map(normalised).collect();
-        network::pixels(&values.concat(), self.side as u32, Device::Cpu)
+        network::pixels(&Tensor::from_slice(&values.concat()), self.side as u32)
     }
 
     /// The embeddings of all sites.

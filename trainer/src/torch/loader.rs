@@ -13,6 +13,7 @@ use crate::dataset::{Gallery, ViewError};
 use crate::recipe::Recipe;
 
 use super::batch::{Example, Part, Plan, Variation, normalise, turn};
+use super::network;
 
 /// The pixels of one step, or of one rank's part of it.
 #[derive(Debug)]
@@ -28,11 +29,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The views as [views, 3, S, S] in the memory layout that convolutions like best. A CUDA device copies them while
-    /// this thread goes on.
+    /// The views as [views, 3, S, S]. A CUDA device copies them while this thread goes on.
     pub fn pixels(&self, side: u32, device: Device) -> Tensor {
-        let (side, copied) = (i64::from(side), self.pixels.to_device_(device, Kind::Float, true, false));
-        copied.view([-1, side, side, 3]).permute([0, 3, 1, 2])
+        network::pixels(&self.pixels.to_device_(device, Kind::Float, true, false), side)
     }
 
     /// The matrix [sites, views] that takes views' embeddings to their means by site.
@@ -181,6 +180,6 @@ fn on_host(values: &[f32]) -> Tensor {
     if !Cuda::is_available() {
         return plain;
     }
-    // A host short of memory copies from where the numbers are.
+    // All devices may copy from there, whichever is named. A host short of memory copies from where the numbers are.
     plain.f_internal_pin_memory(Device::Cuda(0)).unwrap_or(plain)
 }

@@ -113,10 +113,10 @@ pub fn seeded<T>(seed: u64, draw: impl FnOnce() -> T) -> T {
     draw()
 }
 
-/// Normalised views [n, S, S, 3] from memory, as [n, 3, S, S] in the memory layout that convolutions like best.
-pub fn pixels(values: &[f32], side: u32, device: Device) -> Tensor {
+/// Normalised views [n * S * S * 3] as [n, 3, S, S] in the memory layout that convolutions like best.
+pub fn pixels(values: &Tensor, side: u32) -> Tensor {
     let side = i64::from(side);
-    Tensor::from_slice(values).view([-1, side, side, 3]).to_device(device).permute([0, 3, 1, 2])
+    values.view([-1, side, side, 3]).permute([0, 3, 1, 2])
 }
 
 /// A float tensor's values in row-major order.
