@@ -1,8 +1,15 @@
 //! Haversine label smoothing (poster, Equation 2): a wrong cell nearby is less wrong than one far away.
 
+use std::f64::consts::PI;
+
 use homing_models::LatLon;
-use homing_models::geo::unit_distance_km;
+use homing_models::geo::{EARTH_RADIUS_KM, unit_distance_km};
 use rayon::prelude::*;
+
+/// Cells farther than the nearest one by so many tau weigh nothing that a sum of `f32` would show: e^-30 is 1e-13.
+const REACH_TAUS: f64 = 30.0;
+/// What the cosine of two near places may be off by, in `f32`.
+const COSINE_KM: f64 = 5.0;
 
 /// Writes one row of targets for each position: `rows[i * cells + j]` proportional to
 /// `exp(-(d(x_i, g_j) - d(x_i, g_true)) / tau)`, each row summing to 1.
@@ -16,9 +23,18 @@ pub fn smoothed_targets(positions: &[LatLon], centroids: &[[f64; 3]], tau_km: f6
     assert_eq!(rows.len(), positions.len() * centroids.len());
     rows.par_chunks_exact_mut(centroids.len()).zip(positions).for_each(|(row, position)| {
         let unit = position.unit();
+        // Few cells are within reach, and cosines tell which much faster than distances.
+        let mut highest = f32::NEG_INFINITY;
+        for (cosine, centroid) in row.iter_mut().zip(centroids) {
+            *cosine = dot(unit, *centroid) as f32;
+            highest = highest.max(*cosine);
+        }
+        let reach = f64::from(highest).clamp(-1.0, 1.0).acos() + (REACH_TAUS * tau_km + COSINE_KM) / EARTH_RADIUS_KM;
+        let least = if reach < PI { reach.cos() as f32 } else { f32::NEG_INFINITY };
         let mut nearest = f32::INFINITY;
         for (target, centroid) in row.iter_mut().zip(centroids) {
-            *target = unit_distance_km(unit, *centroid) as f32;
+            let within = *target >= least;
+            *target = if within { unit_distance_km(unit, *centroid) as f32 } else { f32::INFINITY };
             nearest = nearest.min(*target);
         }
         let mut sum = 0.0;
@@ -28,6 +44,10 @@ pub fn smoothed_targets(positions: &[LatLon], centroids: &[[f64; 3]], tau_km: f6
         }
         row.iter_mut().for_each(|target| *target /= sum);
     });
+}
+
+fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
 /// As [`smoothed_targets`], but as the paper writes it: 1 for the cell `own[i]` that holds the position, and more for a
@@ -67,6 +87,26 @@ mod tests {
         smoothed_targets(&[start], &centroids, 75.0, &mut row);
         assert!((row[0] / row[1] - std::f32::consts::E).abs() < 1e-3);
         assert!((row[0] + row[1] - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn cells_out_of_reach_make_no_difference() {
+        let units: Vec<[f64; 3]> =
+            (0..5000).map(|i| at(f64::from(i % 160) - 80.0, f64::from(i) * 0.072 - 180.0).unit()).collect();
+        for (position, tau_km) in [(at(47.3, 8.5), 75.0), (at(-85.0, 10.0), 20.0), (at(0.0, 179.9), 750.0)] {
+            let mut row = vec![0.0; units.len()];
+            smoothed_targets(&[position], &units, tau_km, &mut row);
+            let distances: Vec<f64> = units.iter().map(|&u| unit_distance_km(position.unit(), u)).collect();
+            let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
+            let plain: Vec<f64> = distances.iter().map(|d| ((nearest - d) / tau_km).exp()).collect();
+            let sum: f64 = plain.iter().sum();
+            for (found, plain) in row.iter().zip(plain) {
+                assert!((f64::from(*found) - plain / sum).abs() < 1e-4 * plain / sum + 1e-12);
+            }
+        }
+        let mut row = vec![0.0; units.len()];
+        smoothed_targets(&[at(47.3, 8.5)], &units, 0.001, &mut row);
+        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "however small tau is, the nearest has it");
     }
 
     #[test]

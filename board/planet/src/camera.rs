@@ -116,30 +116,43 @@ fn expose(canvas: &Canvas, camera: &Camera, seed: u32, rain: f32, rgb: &mut [u8]
     let gain = [exposure * camera.white_balance[0], exposure, exposure * camera.white_balance[1]];
     let blobs = blobs(camera, seed, rain);
     let glare_at = (0.2 + 0.6 * grain(1, 2, seed), 0.1 + 0.3 * grain(3, 4, seed));
-    for y in 0..size {
-        for x in 0..size {
-            let (dx, dy) = (x as f32 + 0.5 - s / 2.0, y as f32 + 0.5 - s / 2.0);
+    // One row at a time, one thing at a time: what is alike for all pixels of a row runs as vectors.
+    let (mut row, mut vignettes, mut noise) = (vec![[0.0; 3]; size], vec![0.0; size], vec![0.0; size]);
+    for (y, out) in rgb.chunks_exact_mut(3 * size).enumerate() {
+        let dy = y as f32 + 0.5 - s / 2.0;
+        let ny = dy / s * 2.0;
+        for (x, (vignette, noise)) in vignettes.iter_mut().zip(&mut noise).enumerate() {
+            let nx = (x as f32 + 0.5 - s / 2.0) / s * 2.0;
+            *vignette = (1.0 - 0.08 * (nx * nx + ny * ny)) / (smear + 1) as f32;
+            *noise = (grain(x as i32, y as i32, seed) - 0.5) * 0.05;
+        }
+        for (x, colour) in row.iter_mut().enumerate() {
+            let dx = x as f32 + 0.5 - s / 2.0;
             let (px, py) = (s / 2.0 + dx * cos - dy * sin, s / 2.0 + dx * sin + dy * cos);
-            let mut colour = sample(canvas, px, py);
+            *colour = sample(canvas, px, py);
             for step in 1..=smear {
                 let next = sample(canvas, px + step as f32, py);
                 (0..3).for_each(|i| colour[i] += next[i]);
             }
-            let (nx, ny) = (dx / s * 2.0, dy / s * 2.0);
-            let vignette = (1.0 - 0.08 * (nx * nx + ny * ny)) / (smear + 1) as f32;
-            let noise = (grain(x as i32, y as i32, seed) - 0.5) * 0.05;
-            let flood = if faults.glare > 0.0 {
+        }
+        for (x, colour) in row.iter_mut().enumerate() {
+            (0..3).for_each(|i| colour[i] = colour[i] * gain[i] * vignettes[x]);
+        }
+        if faults.glare > 0.0 {
+            for (x, colour) in row.iter_mut().enumerate() {
                 let (gx, gy) = ((x as f32 + 0.5) / s - glare_at.0, (y as f32 + 0.5) / s - glare_at.1);
-                faults.glare * (1.3 * (-5.0 * (gx * gx + gy * gy).sqrt()).exp() + 0.15)
-            } else {
-                0.0
-            };
-            let (veil, mud) = dirt(&blobs, (x as f32 + 0.5) / s, (y as f32 + 0.5) / s);
-            for i in 0..3 {
-                let clean = colour[i] * gain[i] * vignette + flood;
-                let value = clean * (1.0 - veil) + mud[i] * veil + noise;
-                rgb[3 * (y * size + x) + i] = (value.clamp(0.0, 1.0) * 255.0 + 0.5) as u8;
+                let flood = faults.glare * (1.3 * (-5.0 * (gx * gx + gy * gy).sqrt()).exp() + 0.15);
+                (0..3).for_each(|i| colour[i] += flood);
             }
+        }
+        if !blobs.is_empty() {
+            for (x, colour) in row.iter_mut().enumerate() {
+                let (veil, mud) = dirt(&blobs, (x as f32 + 0.5) / s, (y as f32 + 0.5) / s);
+                (0..3).for_each(|i| colour[i] = colour[i] * (1.0 - veil) + mud[i] * veil);
+            }
+        }
+        for ((out, colour), noise) in out.chunks_exact_mut(3).zip(&row).zip(&noise) {
+            (0..3).for_each(|i| out[i] = ((colour[i] + noise).clamp(0.0, 1.0) * 255.0 + 0.5) as u8);
         }
     }
 }

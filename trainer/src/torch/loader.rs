@@ -67,8 +67,9 @@ impl Loaders {
     ) -> Self {
         let echo = recipe.training.echo;
         let queues = (0..threads).map(|thread| {
-            // Two batches in hand: more would cost memory, which a device's copies round up to a power of two.
-            let (sender, receiver) = sync_channel(2);
+            // Two batches in hand, or what one panorama teaches: then the next ones are rendered meanwhile. More would
+            // cost memory, which a device's copies round up to a power of two.
+            let (sender, receiver) = sync_channel(echo.max(2) as usize);
             let steps = (first_step..recipe.training.steps)
                 .filter(move |&step| turn(step, echo).0 as usize % threads == thread);
             scope.spawn(move || load(recipe, gallery, part, steps, &sender));
