@@ -81,6 +81,7 @@ pub enum GraphError {
 #[derive(Clone)]
 pub(crate) struct Graph {
     file: &'static str,
+    kernel: Kernel,
     model: InferenceModel,
     packed: Arc<Packed>,
     /// Sizes of the first input as the file states them, `None` for a symbol.
@@ -122,14 +123,14 @@ impl Graph {
         if replaceable[0].1 == 0 {
             replaceable[3].1 = 0;
         }
-        let model = onnx.model().map_err(load)?;
-        Ok(Graph { file, model, packed: Arc::default(), input, outputs, replaceable })
+        let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file, cause })?;
+        let model = onnx.model(kernel).map_err(load)?;
+        Ok(Graph { file, kernel, model, packed: Arc::default(), input, outputs, replaceable })
     }
 
     /// Makes a plan for an input of this shape, made of these pixels if of any; `views` takes the place of the symbol of
     /// that name. All plans of a graph must be made for the same pixels: they share packed weights.
     pub fn plan(&self, shape: &[usize], views: usize, pixels: Option<&Pixels>) -> Result<Planned, GraphError> {
-        let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file: self.file, cause })?;
         let build = || -> TractResult<Planned> {
             let mut model = self.model.clone();
             if let Some(symbol) = model.symbols.get("views") {
@@ -137,7 +138,7 @@ impl Graph {
             }
             model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
             let mut model = model.into_typed()?;
-            let fused = fuse(kernel, pixels, &self.packed, &mut model)?;
+            let fused = fuse(self.kernel, pixels, &self.packed, &mut model)?;
             Ok(Planned { plan: model.into_optimized()?.into_runnable()?, fused })
         };
         let planned = build().map_err(|e| GraphError::Load { file: self.file, cause: one_line(&e) })?;

@@ -101,7 +101,7 @@ fn worker(arguments: &[String]) {
                 let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
                 onnx.model_for_path(file)?
             }
-            _ => OnnxFile::decode(FileBytes::map(Path::new(file))?)?.model()?,
+            kernel => OnnxFile::decode(FileBytes::map(Path::new(file))?)?.model(kernel.parse()?)?,
         };
         if let Some(symbol) = model.symbols.get("views") {
             model.set_symbols(&std::collections::HashMap::from([(symbol, ((VIEWS / threads) as i64).into())]))?;

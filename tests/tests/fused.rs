@@ -1,6 +1,6 @@
 //! Our operators inside tract, put into standard ONNX files, against the same files as tract runs them.
 
-use homing_kernels::{Fused, Kernel, Packed, fuse};
+use homing_kernels::{Fused, Kernel, Packed, fuse, read};
 use homing_planet::hash::Rng;
 use homing_tests::peers;
 use homing_trainer::encoder_graph::{Precision, encoder_graph};
@@ -8,6 +8,8 @@ use homing_trainer::onnx::to_bytes;
 use homing_trainer::recipe::StemLayer::{Conv, Residual};
 use homing_trainer::recipe::{Activation, Recipe, Tower};
 use homing_trainer::reference::{cosine, random_encoder_weights};
+use prost::Message;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 fn tower(change: impl Fn(&mut Tower)) -> Tower {
@@ -22,7 +24,10 @@ fn tower(change: impl Fn(&mut Tower)) -> Tower {
 /// Runs the file for `views` views, as tract comes or with our operators.
 fn run(file: &[u8], views: usize, side: usize, kernel: Option<Kernel>) -> (Vec<f32>, Fused) {
     let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
-    let mut model = onnx.model_for_read(&mut &*file).unwrap();
+    let mut model = match kernel {
+        Some(kernel) => read(onnx, ModelProto::decode(file).unwrap(), None, kernel).unwrap(),
+        None => onnx.model_for_read(&mut &*file).unwrap(),
+    };
     if let Some(symbol) = model.symbols.get("views") {
         model.set_symbols(&std::collections::HashMap::from([(symbol, (views as i64).into())])).unwrap();
     }

@@ -1,8 +1,8 @@
-//! Puts the operators into a graph that tract has read from a standard ONNX file.
+//! Puts the operators into a graph that tract has read from a standard ONNX file whose layers were joined, see [`read`](crate::read).
 //!
 //! Each rule knows one pattern by the node that stands in its middle and puts one operator in its place. They run on the
 //! typed graph as it comes from the file, before tract's own optimisations, which would take the patterns apart. The
-//! order matters: linear layers first, then what is taken into them.
+//! order matters: what is taken into linear layers comes last.
 
 mod activation;
 mod attention;
@@ -20,6 +20,7 @@ use tract_core::internal::*;
 use crate::conv::{Convolution, Pixels};
 use crate::cpu::Kernel;
 use crate::linear::Linear;
+use crate::ops::{LayerNormOp, LinearOp};
 
 /// What operators are made for.
 struct Target<'a> {
@@ -59,16 +60,16 @@ impl fmt::Display for Fused {
     }
 }
 
-/// Weights as the operators have them. Plans of one file, one kernel and the same pixels share theirs, whatever their
-/// number of views: a further plan then takes next to no time and memory.
+/// Weights as the operators have them: convolutions, and three linear layers that became one. Plans of one file, one kernel
+/// and the same pixels share theirs, whatever their number of views: a further plan then takes next to no time and memory.
 #[derive(Debug, Default)]
 pub struct Packed {
     linears: ByNode<Linear>,
     convolutions: ByNode<Convolution>,
 }
 
-/// By the name of the node in the file, which must be its own. They live in the plans: what no plan needs, as three
-/// layers that became one, is not kept.
+/// By the name of the node in the file, which must be its own. They live in the plans: what no plan needs is not kept, but
+/// for the three layers that became one, which the graph has for further plans.
 type ByNode<T> = Mutex<HashMap<String, Weak<T>>>;
 
 /// What a node's weights are packed to, now or before.
@@ -91,10 +92,10 @@ fn packed<T>(known: &ByNode<T>, node: &str, pack: impl FnOnce() -> Option<T>) ->
 /// When tract refuses a patch.
 pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, packed: &Packed, model: &mut TypedModel) -> TractResult<Fused> {
     let target = &Target { kernel, pixels, packed };
-    let linear = everywhere(target, model, linear::rule)?;
+    let linear = count::<LinearOp>(model);
     let fused = Fused {
         linear,
-        norms: everywhere(target, model, norm::rule)?,
+        norms: count::<LayerNormOp>(model) + everywhere(target, model, norm::rule)?,
         activations: everywhere(target, model, activation::rule)?,
         attentions: everywhere(target, model, attention::rule)?,
         absorbed: everywhere(target, model, linear::absorb)?,
@@ -103,6 +104,11 @@ pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, packed: &Packed, model: &mu
     };
     everywhere(target, model, conv::list)?;
     Ok(fused)
+}
+
+/// Operators of this kind in a graph.
+fn count<O: TypedOp>(model: &TypedModel) -> usize {
+    model.nodes().iter().filter(|node| node.op_is::<O>()).count()
 }
 
 /// Applies a rule until it finds no place any more; gives how often it did.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use homing_kernels::{Kernel, Packed, Pixels, fuse};
+use homing_kernels::{Kernel, Packed, Pixels, fuse, read};
 use homing_models::TaskList;
+use prost::Message;
 use rayon::prelude::*;
 use tch::Tensor;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::batch::{Variation, normalise};
@@ -82,7 +84,12 @@ impl Exported {
         };
         let load = |bytes: &[u8], pixels: Option<&Pixels>, what: &str| {
             let ready = || -> TractResult<_> {
-                let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..])?.into_typed()?;
+                let onnx = tract_onnx::onnx();
+                let model = match kernel {
+                    Some(kernel) => read(onnx, ModelProto::decode(bytes)?, None, kernel)?,
+                    None => onnx.model_for_read(&mut &bytes[..])?,
+                };
+                let mut model = model.into_typed()?;
                 if let Some(kernel) = kernel {
                     fuse(kernel, pixels, &Packed::default(), &mut model)?;
                 }

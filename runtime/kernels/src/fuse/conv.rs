@@ -6,7 +6,7 @@ use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
 use tract_core::ops::nn::DataFormat;
 
-use super::graph::{floats, in_place_of, is, other_input, reader, with_constant};
+use super::graph::{constant, floats, in_place_of, is, other_input, reader, with_constant};
 use super::{Target, packed};
 use crate::conv::{Convolution, Layout, Window};
 use crate::maths::Activation;
@@ -80,8 +80,11 @@ fn find<'m>(target: &Target, model: &'m TypedModel, node: &'m TypedNode) -> Opti
     let window = Window { layout, channels: pool.input_channels, size, step, before, after };
     let pixels = target.pixels.filter(|_| model.inputs.contains(&input));
     let pack = || {
-        let weights = floats(model, node.inputs[1])?;
-        Convolution::new(target.kernel, window, outputs, &weights, &bias, pixels).ok()
+        // Most of the memory of a start, were they copied.
+        let weights = constant(model, node.inputs[1])?;
+        let weights = weights.cast_to::<f32>().ok()?;
+        let weights = weights.try_as_plain_ram().ok()?;
+        Convolution::new(target.kernel, window, outputs, weights.as_slice().ok()?, &bias, pixels).ok()
     };
     let convolution = packed(&target.packed.convolutions, &node.name, pack)?;
 

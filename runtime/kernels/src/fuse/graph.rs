@@ -51,22 +51,6 @@ pub(super) fn constant(model: &TypedModel, mut outlet: OutletId) -> Option<Arc<T
     }
 }
 
-/// Where a value comes from, past changes of shape.
-pub(super) fn reshaped(model: &TypedModel, mut outlet: OutletId) -> OutletId {
-    while model.node(outlet.node).op_is::<AxisOp>() {
-        outlet = model.node(outlet.node).inputs[0];
-    }
-    outlet
-}
-
-/// Whether a value is a constant of zeros, whatever it is cast to.
-pub(super) fn is_zero(model: &TypedModel, mut outlet: OutletId) -> Option<bool> {
-    while model.node(outlet.node).op_is::<Cast>() {
-        outlet = model.node(outlet.node).inputs[0];
-    }
-    constant(model, outlet)?.is_all_zero().ok()
-}
-
 /// The floats that a value is.
 pub(super) fn floats(model: &TypedModel, outlet: OutletId) -> Option<Vec<f32>> {
     let constant = constant(model, outlet)?;
