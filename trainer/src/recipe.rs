@@ -93,7 +93,7 @@ pub struct Training {
     /// So many steps see a panorama that was rendered or read once, each with other views, colours and shifts of it (data
     /// echoing, Choi and others 2019): for a GPU that would wait for its pictures. 1 shows new ones in every step. More take
     /// all views of a site, so that 3 make 2.5 views a site and step cheaper by 1.9; the loaders keep 16 batches of whole
-    /// panoramas, and are even with 16 threads or more.
+    /// panoramas, and for each thread as many batches of pixels as this, and are even with 16 threads or more.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub echo: u32,
     /// Peak learning rate of AdamW; cosine to zero after the warm-up.
@@ -440,6 +440,8 @@ mod tests {
             include_str!("../recipes/shipped-second.toml"),
             include_str!("../recipes/shipped-third.toml"),
             include_str!("../recipes/shipped-fourth.toml"),
+            include_str!("../recipes/shipped-fifth.toml"),
+            include_str!("../recipes/shipped-sixth.toml"),
         ];
         for text in [SHIPPED, MINIATURE].into_iter().chain(others) {
             let recipe = parse(text).unwrap();
