@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use homing_kernels::{Fused, Kernel, KernelError, Packed, Pixels, fuse};
 use homing_models::FileBytes;
 use tract_onnx::{
-    pb::{TensorProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto},
+    pb::{NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto},
     prelude::*,
     tract_hir::internal::ToDim,
 };
@@ -114,8 +114,10 @@ impl Graph {
             ["MatMulInteger", "LayerNormalization", "Softmax", "Conv"].map(|kind| (kind, nodes(kind)));
         // Plans share what was packed by the names of nodes.
         let mut names = HashSet::new();
-        let mut all = proto.graph.iter().flat_map(|g| &g.node).map(|n| n.name.as_str()).filter(|n| !n.is_empty());
-        if let Some(twice) = all.find(|name| !names.insert(*name)) {
+        // tract calls a node without a name by its first output.
+        let named = |n: &'_ NodeProto| if n.name.is_empty() { n.output.first().cloned() } else { Some(n.name.clone()) };
+        let mut all = proto.graph.iter().flat_map(|g| &g.node).filter_map(named).filter(|name| !name.is_empty());
+        if let Some(twice) = all.find(|name| !names.insert(name.clone())) {
             let cause = format!("two nodes have the name {twice}");
             return Err(GraphError::Load { file, cause });
         }
@@ -125,6 +127,10 @@ impl Graph {
         }
         let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file, cause })?;
         let model = onnx.model(kernel).map_err(load)?;
+        if model.inputs.len() != 1 {
+            let fault = format!("it has {} inputs, one is expected", model.inputs.len());
+            return Err(GraphError::Shape { file, fault });
+        }
         Ok(Graph { file, kernel, model, packed: Arc::default(), input, outputs, replaceable })
     }
 

@@ -12,7 +12,7 @@ use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType,
-    tensor_proto::DataType,
+    tensor_proto::DataType, tensor_shape_proto::dimension, type_proto,
 };
 use tract_onnx::tract_hir::internal::*;
 
@@ -22,6 +22,8 @@ use crate::maths::Activation;
 use crate::ops::{After, LayerNormOp, LinearOp};
 use crate::rows::LayerNorm;
 
+/// Bytes of the name of a size.
+const LONGEST_SIZE: usize = 64;
 /// Operators of joined nodes.
 const LINEAR: &str = "HomingLinear";
 const LAYER_NORM: &str = "HomingLayerNorm";
@@ -46,6 +48,7 @@ pub fn read(
     directory: Option<&str>,
     kernel: Kernel,
 ) -> TractResult<InferenceModel> {
+    file.graph.as_ref().map_or(Ok(()), check)?;
     if let Some(graph) = file.graph.as_mut().filter(|graph| is_plain(graph)) {
         onnx.op_register.insert(LINEAR, read_linear);
         onnx.op_register.insert(LAYER_NORM, read_layer_norm);
@@ -64,22 +67,52 @@ fn is_plain(graph: &GraphProto) -> bool {
     let constants: HashSet<&str> = graph.initializer.iter().map(|weight| &*weight.name).collect();
     let mut names: HashSet<&str> =
         graph.input.iter().map(|input| &*input.name).chain(constants.iter().copied()).collect();
-    let given = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+    let mut given = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
     let inside = |a: &AttributeProto| a.g.is_some() || !a.graphs.is_empty();
     constants.len() == graph.initializer.len()
-        && given.fold(true, |unique, name| names.insert(name) && unique)
+        && given.all(|name| names.insert(name))
         && !graph.node.iter().any(|node| node.attribute.iter().any(inside))
         && !graph.node.iter().any(|node| [LINEAR, LAYER_NORM].contains(&&*node.op_type))
 }
 
+/// What tract would not survive: an output that nobody gives, text as a weight, a size that is a formula without end.
+fn check(graph: &GraphProto) -> TractResult<()> {
+    let inside = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
+    for weight in graph.initializer.iter().chain(inside) {
+        ensure!(weight.data_type != DataType::String as i32, "{} is text and no numbers", weight.name);
+    }
+    for input in &graph.input {
+        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+            continue;
+        };
+        for size in tensor.shape.iter().flat_map(|shape| &shape.dim) {
+            if let Some(dimension::Value::DimParam(name)) = &size.value {
+                ensure!(
+                    name.len() <= LONGEST_SIZE,
+                    "a size of input {} has a name of {} bytes",
+                    input.name,
+                    name.len()
+                );
+            }
+        }
+    }
+    let inputs = graph.input.iter().map(|input| &input.name);
+    let weights = graph.initializer.iter().map(|weight| &weight.name);
+    let given = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+    let given: HashSet<&String> = inputs.chain(weights).chain(given).collect();
+    for output in &graph.output {
+        ensure!(given.contains(&output.name), "no node gives the output {}", output.name);
+    }
+    Ok(())
+}
+
 fn join(graph: &mut GraphProto, kernel: Kernel) {
+    // What leads nowhere reads values too.
+    drop_unread(graph);
     let known = Known::of(graph);
     let joined = |(i, node): (usize, &NodeProto)| known.linear(node).or_else(|| known.layer_norm(i, node));
     // A joined node has the place of the last that it was.
     let found: Vec<(usize, Joined)> = graph.node.iter().enumerate().filter_map(joined).collect();
-    if found.is_empty() {
-        return;
-    }
     for (place, Joined { op_type, input, attributes }) in found {
         let node = &mut graph.node[place];
         let kernel = AttributeProto {
@@ -116,14 +149,19 @@ impl<'a> Known<'a> {
     fn of(graph: &'a GraphProto) -> Self {
         let mut known = Known {
             nodes: &graph.node,
-            constants: graph.initializer.iter().map(|weight| (&*weight.name, weight)).collect(),
+            constants: (graph.initializer.iter())
+                .filter(|weight| !weight.name.is_empty())
+                .map(|weight| (&*weight.name, weight))
+                .collect(),
             givers: HashMap::new(),
             readers: HashMap::new(),
             outputs: graph.output.iter().map(|output| &*output.name).collect(),
         };
         for (i, node) in graph.node.iter().enumerate() {
-            known.givers.extend(node.output.iter().map(|output| (&**output, i)));
-            node.input.iter().for_each(|input| known.readers.entry(input).or_default().push(i));
+            // A name that is empty means that nothing is there.
+            known.givers.extend(node.output.iter().filter(|name| !name.is_empty()).map(|output| (&**output, i)));
+            let inputs = node.input.iter().filter(|name| !name.is_empty());
+            inputs.for_each(|input| known.readers.entry(input).or_default().push(i));
             if let ("Constant", [value]) = (&*node.op_type, &node.attribute[..])
                 && let (Some(tensor), [output]) = (&value.t, &node.output[..])
             {
@@ -330,9 +368,17 @@ impl Expansion for Layer {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        check_width(model, inputs, self.0.inputs())?;
         let op = LinearOp { layer: self.0.clone(), norm: None, after: After::Activation(Activation::None) };
         model.wire_node(prefix, op, inputs)
     }
+}
+
+/// Shapes may become known only now.
+fn check_width(model: &TypedModel, inputs: &[OutletId], width: usize) -> TractResult<()> {
+    let last = model.outlet_fact(inputs[0])?.shape.last().cloned();
+    ensure!(last == Some(width.to_dim()), "an operator for rows of {width} numbers gets others");
+    Ok(())
 }
 
 /// A LayerNorm in such a graph.
@@ -363,13 +409,14 @@ impl Expansion for Norm {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        check_width(model, inputs, self.0.norm.gain.len())?;
         model.wire_node(prefix, self.0.clone(), inputs)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tract_onnx::pb::{TypeProto, ValueInfoProto, type_proto};
+    use tract_onnx::pb::{TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto::Dimension};
 
     use super::*;
 
@@ -463,7 +510,8 @@ mod tests {
     #[test]
     fn what_has_another_form_stays() {
         type Change = fn(&mut GraphProto);
-        let changes: [(&str, usize, Change); 11] = [
+        let changes: [(&str, usize, Change); 12] = [
+            ("one that leads nowhere reads it too", 2, |g| g.node.push(cast("integers", "z"))),
             ("a weight that could be an input", 2, |g| g.input.push(value("weights"))),
             ("the product is an output too", 1, |g| g.output.push(value("product"))),
             ("another reads the integers", 1, |g| {
@@ -501,7 +549,17 @@ mod tests {
     #[test]
     fn bad_weights_and_names_are_refused() {
         type Change = fn(&mut GraphProto);
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 8] = [
+            ("no node gives the output nobody", |g| g.output.push(value("nobody"))),
+            ("scales is text and no numbers", |g| g.initializer[4].data_type = DataType::String as i32),
+            ("a size of input x has a name of 65 bytes", |g| {
+                let name = Some(dimension::Value::DimParam("(".repeat(65)));
+                let dim = vec![Dimension { value: name, ..Dimension::default() }];
+                let shape = Some(TensorShapeProto { dim });
+                let tensor = type_proto::Tensor { elem_type: DataType::Float as i32, shape };
+                let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
+                g.input[0].r#type = Some(r#type);
+            }),
             ("y has weights of -128, which are to be -127..=127", |g| g.initializer[2].raw_data[0] = 0x80),
             ("y has zero points of weights other than 0", |g| g.initializer[3].raw_data = vec![1]),
             ("bias of y holds NaN or an infinite number", |g| g.initializer[5].raw_data = floats(&[f32::NAN; 3])),
