@@ -37,8 +37,8 @@ const GAIN: &str = "gain";
 const EPSILON: &str = "epsilon";
 
 /// Reads a file with `onnx`, its quantised linear layers and LayerNorms joined and packed for `kernel`. What has another form
-/// stays as it is; a linear layer that has the form, but a weight of -128 or a zero point of weights, is an error.
-/// `directory` is where tract looks for weights in other files.
+/// stays as it is, and so does all of a file with graphs inside nodes; a linear layer that has the form, but a weight of
+/// -128 or a zero point of weights, is an error. `directory` is where tract looks for weights in other files.
 ///
 /// # Errors
 /// When tract does not understand the file, or a node reads what nobody gives.
