@@ -80,7 +80,7 @@ fn find<'m>(target: &Target, model: &'m TypedModel, node: &'m TypedNode) -> Opti
     let window = Window { layout, channels: pool.input_channels, size, step, before, after };
     let pixels = target.pixels.filter(|_| model.inputs.contains(&input));
     let pack = || {
-        // Most of the memory of a start, were they copied.
+        // Not copied: that would be a megabyte of a start's memory.
         let weights = constant(model, node.inputs[1])?;
         let weights = weights.cast_to::<f32>().ok()?;
         let weights = weights.try_as_plain_ram().ok()?;

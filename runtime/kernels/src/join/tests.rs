@@ -1,0 +1,166 @@
+//! Small files, joined, run and refused.
+
+use tract_onnx::pb::{
+    NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType,
+    tensor_shape_proto::Dimension,
+};
+
+use super::forms::join;
+use super::*;
+
+fn node(op_type: &str, input: &[&str], output: &[&str]) -> NodeProto {
+    let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let (name, op_type) = (output[0].to_owned(), op_type.to_owned());
+    NodeProto { name, op_type, input: all(input), output: all(output), ..NodeProto::default() }
+}
+
+fn cast(input: &str, output: &str) -> NodeProto {
+    let to = AttributeProto {
+        name: "to".to_owned(),
+        r#type: AttributeType::Int as i32,
+        i: DataType::Float as i64,
+        ..AttributeProto::default()
+    };
+    NodeProto { attribute: vec![to], ..node("Cast", &[input], &[output]) }
+}
+
+fn weight(name: &str, dims: &[i64], kind: DataType, raw_data: Vec<u8>) -> TensorProto {
+    let name = name.to_owned();
+    TensorProto { name, dims: dims.to_vec(), data_type: kind as i32, raw_data, ..TensorProto::default() }
+}
+
+fn value(name: &str) -> ValueInfoProto {
+    let tensor = type_proto::Tensor { elem_type: DataType::Float as i32, shape: None };
+    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() });
+    ValueInfoProto { name: name.to_owned(), r#type, ..ValueInfoProto::default() }
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// A LayerNorm of two numbers, and a linear layer of two inputs and three outputs behind it.
+fn file() -> ModelProto {
+    let node = vec![
+        node("LayerNormalization", &["x", "gain", "shift"], &["norm"]),
+        node("DynamicQuantizeLinear", &["norm"], &["bytes", "scale", "zero"]),
+        node("MatMulInteger", &["bytes", "weights", "zero", "weight_zero"], &["integers"]),
+        cast("integers", "floats"),
+        node("Mul", &["scale", "scales"], &["factor"]),
+        node("Mul", &["floats", "factor"], &["product"]),
+        node("Add", &["bias", "product"], &["y"]),
+    ];
+    let initializer = vec![
+        weight("gain", &[2], DataType::Float, floats(&[1.0, 1.0])),
+        weight("shift", &[2], DataType::Float, floats(&[0.0, 0.0])),
+        weight("weights", &[2, 3], DataType::Int8, vec![1, 2, 3, 4, 5, 0x81]),
+        weight("weight_zero", &[], DataType::Int8, vec![0]),
+        weight("scales", &[3], DataType::Float, floats(&[0.5, 1.0, 2.0])),
+        weight("bias", &[3], DataType::Float, floats(&[1.0, 0.0, -1.0])),
+    ];
+    let (input, output) = (vec![value("x")], vec![value("y")]);
+    let graph = GraphProto { node, initializer, input, output, ..GraphProto::default() };
+    ModelProto { graph: Some(graph), ..ModelProto::default() }
+}
+
+fn graph(file: &mut ModelProto) -> &mut GraphProto {
+    file.graph.as_mut().unwrap()
+}
+
+fn operators(file: &ModelProto) -> Vec<&str> {
+    file.graph.iter().flat_map(|graph| &graph.node).map(|node| &*node.op_type).collect()
+}
+
+fn joined(file: &mut ModelProto) {
+    let graph = file.graph.as_mut().filter(|graph| is_plain(graph));
+    graph.into_iter().for_each(|graph| join(graph, Kernel::Portable));
+}
+
+#[test]
+fn a_layer_and_a_norm_are_one_node_each_and_compute_what_they_say() {
+    let mut short = file();
+    // Tools write nodes in any order.
+    graph(&mut short).node.reverse();
+    joined(&mut short);
+    assert_eq!(operators(&short), [LINEAR, LAYER_NORM]);
+    assert!(graph(&mut short).initializer.is_empty(), "their weights are theirs alone");
+    let model = read(tract_onnx::onnx(), file(), None, Kernel::Portable).unwrap();
+    let model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), [1, 2])).unwrap();
+    let plan = model.into_typed().unwrap().into_runnable().unwrap();
+    let y = plan.run(tvec!(tensor2(&[[3f32, 5.0]]).into())).unwrap();
+    // The norm makes -1 and 1 of them: (4 - 1) / 2 + 1, 5 - 2, 2 (-127 - 3) - 1.
+    let y = y[0].to_plain_array_view::<f32>().unwrap();
+    for (found, expected) in y.iter().zip([2.5, 3.0, -261.0f32]) {
+        assert!((found - expected).abs() < 0.01 * expected.abs(), "{y:?}");
+    }
+}
+
+#[test]
+fn what_has_another_form_stays() {
+    type Change = fn(&mut GraphProto);
+    let changes: [(&str, usize, Change); 12] = [
+        ("one that leads nowhere reads it too", 2, |g| g.node.push(cast("integers", "z"))),
+        ("a weight that could be an input", 2, |g| g.input.push(value("weights"))),
+        ("the product is an output too", 1, |g| g.output.push(value("product"))),
+        ("another reads the integers", 1, |g| {
+            g.node.push(cast("integers", "z"));
+            g.output.push(value("z"));
+        }),
+        ("unsigned weights", 1, |g| g.initializer[2].data_type = DataType::Uint8 as i32),
+        ("another number of biases", 1, |g| g.initializer[5].dims = vec![1]),
+        ("biases along another axis", 1, |g| g.initializer[5].dims = vec![3, 1]),
+        ("a cast to something else", 1, |g| g.node[3].attribute[0].i = DataType::Float16 as i64),
+        ("one gain for all numbers", 1, |g| g.initializer[..2].iter_mut().for_each(|t| t.dims = vec![1])),
+        ("a norm over another axis", 1, |g| {
+            let (name, r#type) = ("axis".to_owned(), AttributeType::Int as i32);
+            g.node[0].attribute.push(AttributeProto { name, r#type, i: 1, ..AttributeProto::default() });
+        }),
+        ("a name given twice", 0, |g| g.node.push(node("Relu", &["x"], &["y"]))),
+        ("a graph inside, which may read anything", 0, |g| {
+            let body = AttributeProto { g: Some(GraphProto::default()), ..AttributeProto::default() };
+            g.node[0].attribute.push(body);
+        }),
+    ];
+    for (what, expected, change) in changes {
+        let mut file = file();
+        change(graph(&mut file));
+        joined(&mut file);
+        let found = operators(&file);
+        let ours = found.iter().filter(|name| [LAYER_NORM, LINEAR].contains(name)).count();
+        assert_eq!(ours, expected, "{what}: {found:?}");
+        let read = !found.contains(&LINEAR) || what.ends_with("input");
+        let weights = &graph(&mut file).initializer;
+        assert_eq!(weights.iter().any(|weight| weight.name == "weights"), read, "{what}");
+    }
+}
+
+#[test]
+fn bad_weights_and_names_are_refused() {
+    type Change = fn(&mut GraphProto);
+    let changes: [(&str, Change); 8] = [
+        ("no node gives the output nobody", |g| g.output.push(value("nobody"))),
+        ("scales is text and no numbers", |g| g.initializer[4].data_type = DataType::String as i32),
+        ("a size of input x has a name of 65 bytes", |g| {
+            let name = Some(dimension::Value::DimParam("(".repeat(65)));
+            let dim = vec![Dimension { value: name, ..Dimension::default() }];
+            let shape = Some(TensorShapeProto { dim });
+            let tensor = type_proto::Tensor { elem_type: DataType::Float as i32, shape };
+            let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
+            g.input[0].r#type = Some(r#type);
+        }),
+        ("y has weights of -128, which are to be -127..=127", |g| g.initializer[2].raw_data[0] = 0x80),
+        ("y has zero points of weights other than 0", |g| g.initializer[3].raw_data = vec![1]),
+        ("bias of y holds NaN or an infinite number", |g| g.initializer[5].raw_data = floats(&[f32::NAN; 3])),
+        ("no node gives nobody, which another reads", |g| g.node[0].input[0] = "nobody".to_owned()),
+        // A file cannot say for itself what only we may put in.
+        ("", |g| g.node.push(node(LINEAR, &["x"], &["z"]))),
+    ];
+    for (expected, change) in changes {
+        let mut file = file();
+        change(graph(&mut file));
+        match read(tract_onnx::onnx(), file, None, Kernel::Portable) {
+            Err(e) => assert_eq!(e.root_cause().to_string(), expected),
+            Ok(model) => assert!(expected.is_empty() && model.into_typed().is_err(), "{expected}"),
+        }
+    }
+}
