@@ -194,6 +194,8 @@ pub(crate) mod tests {
         assert!(unknown.starts_with("line 8: unknown field `taus_km`"), "{unknown}");
         assert!(fails(text.replace("size = 32", "size = 5")).contains("16..=1024"));
         assert!(fails(text.replace("temperature = 1.6", "temperature = nan")).contains("refine.temperature"));
+        let cold = text.replace("guess = \"centroid\"", "guess = { blend = 0.0 }");
+        assert!(fails(cold).contains("refine.guess.blend is 0, need a number above 0"));
         assert!(fails(text.replace("p95_km = 60.0", "p95_km = 6.0")).contains("radius: knot 0"));
         assert!(!fails("format =".into()).contains('\n'));
     }

@@ -198,6 +198,25 @@ impl Prototypes {
         nearest.map(|(squared, i)| (squared.sqrt() as f32, i))
     }
 
+    /// The mean position of a cell's prototypes, each weighted by `exp(-distance / temperature)`; `nearest` is the distance
+    /// of the nearest of them. `None` for a cell without any.
+    ///
+    /// # Panics
+    /// When there is no such cell.
+    pub(crate) fn blend(&self, asked: &Asked, cell: CellId, nearest: f32, temperature: f32) -> Option<LatLon> {
+        let mut sum = [0.0; 3];
+        for i in self.range(cell).map(|i| i as usize) {
+            let distance = asked.squared_distance(self.row(i), real(self.record(i), 8)).sqrt() as f32;
+            let behind = (distance - nearest) / temperature;
+            // A millionth of the nearest one's weight moves nothing.
+            if behind < 14.0 {
+                let (weight, at) = (f64::from((-behind).exp()), checked_position(self.record(i)).unit());
+                (0..3).for_each(|axis| sum[axis] += weight * at[axis]);
+            }
+        }
+        LatLon::from_unit(sum)
+    }
+
     /// The position of the cluster's member whose own embedding is nearest; `None` when members are not kept.
     ///
     /// # Panics

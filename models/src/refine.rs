@@ -16,14 +16,17 @@ use crate::{
 /// Cells that a refinement can consider at most.
 pub const MAX_CELLS: usize = 40;
 
-/// What is answered inside the winning cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is answered inside the winning cell.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guess {
     /// The cluster's centroid.
     Centroid,
     /// The position of the member with the nearest embedding (needs the member section of the prototypes).
     NearestMember,
+    /// The mean of the centroids of all clusters in the cell, each weighted by `exp(-||p - e|| / T)` with this T, above
+    /// 0: between the nearest cluster where it is much nearer than the others, and the middle of those that are alike.
+    Blend(f32),
 }
 
 /// The constants of the refinement.
@@ -37,7 +40,7 @@ pub struct RefineParams {
     /// How far the answer may lie from the most probable cell's centroid; `None` for no limit. Street view 1000.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limit_km: Option<f32>,
-    /// What is answered inside the winning cluster.
+    /// What is answered inside the winning cell.
     pub guess: Guess,
 }
 
@@ -53,6 +56,11 @@ impl RefineParams {
         }
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             return Some(format!("refine.temperature is {}, need a number above 0", self.temperature));
+        }
+        if let Guess::Blend(t) = self.guess
+            && !(t > 0.0 && t.is_finite())
+        {
+            return Some(format!("refine.guess.blend is {t}, need a number above 0"));
         }
         match self.limit_km {
             Some(km) if km.is_nan() || km <= 0.0 => Some(format!("refine.limit_km is {km}, need a distance above 0")),
@@ -70,7 +78,7 @@ pub struct Candidate {
     pub probability: f32,
     /// Probability times refinement score, renormalised over the candidates.
     pub weight: f32,
-    /// The guess in this cell: in its best cluster, or its centroid.
+    /// The guess in this cell: by its clusters, or its centroid.
     pub position: LatLon,
     /// The best cluster; `None` for a cell without any and for an answer beyond the distance limit.
     pub prototype: Option<u32>,
@@ -104,13 +112,14 @@ pub fn refine(
         let nearest = prototypes.nearest_to(&asked, c.cell);
         // The capacity of both lists is MAX_CELLS.
         let _ = distances.push(nearest.map(|(d, _)| d));
-        if let Some((_, i)) = nearest {
+        if let Some((distance, i)) = nearest {
             c.prototype = Some(i);
             c.position = match params.guess {
                 Guess::Centroid => prototypes.get(i).position,
                 Guess::NearestMember => {
                     prototypes.nearest_member(i, embedding).unwrap_or_else(|| prototypes.get(i).position)
                 }
+                Guess::Blend(t) => prototypes.blend(&asked, c.cell, distance, t).unwrap_or(c.position),
             };
         }
     }
@@ -164,6 +173,7 @@ fn most_probable(geocells: &Geocells, probabilities: &[f32], k: usize) -> Candid
 mod tests {
     use super::*;
     use crate::{
+        geo::centroid,
         geocells::Cell,
         prototypes::{Cluster, PrototypesWriter},
     };
@@ -229,6 +239,23 @@ mod tests {
         let p = prototypes(&[(0, [1.0, 0.0], at(1.0, 1.0))], 1);
         let c = refine(&g, &p, &[1.0], &[1.0, 0.1], &RefineParams { guess: Guess::NearestMember, ..PARAMS });
         assert!((c[0].position.distance_km(at(1.0, 1.0)) - 3.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_blend_lies_between_clusters_that_are_alike() {
+        let (west, east, far) = (at(10.0, 0.0), at(10.0, 1.0), at(30.0, 0.0));
+        let g = cells(&[at(11.0, 0.5)]);
+        let p = prototypes(&[(0, [1.0, 0.0], west), (0, [-1.0, 0.0], east), (0, [9.0, 0.0], far)], 1);
+        let guess =
+            |e: [f32; 2], t| refine(&g, &p, &[1.0], &e, &RefineParams { guess: Guess::Blend(t), ..PARAMS })[0].position;
+        let middle = centroid([west, east]).unwrap();
+        assert!(guess([0.0, 0.0], 0.3).distance_km(middle) < 0.01, "both are as near, the third has no weight");
+        assert!(guess([0.9, 0.0], 0.05).distance_km(west) < 0.01, "the nearest of all, where the others are far");
+        // Distances 0.5 and 1.5: e^-0 against e^-1 of the way.
+        let way = west.distance_km(guess([0.5, 0.0], 1.0)) / west.distance_km(east);
+        assert!((way - 1.0 / (1.0 + 1f64.exp())).abs() < 1e-3, "{way}");
+        let all = centroid([west, east, far]).unwrap();
+        assert!(guess([0.0, 0.0], 1e6).distance_km(all) < 0.1, "at a high temperature all weigh the same");
     }
 
     #[test]

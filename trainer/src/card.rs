@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use homing_models::Manifest;
 use homing_models::figures::{Evaluation, Figures};
+use homing_models::{Guess, Manifest};
 
 /// The card's file name in a bundle.
 pub const CARD: &str = "README.md";
@@ -34,7 +34,12 @@ pub fn card(manifest: &Manifest) -> String {
     row("Label smoothing", format!("tau = {} km", manifest.tau_km));
     let limit = manifest.refine.limit_km.map_or("none".to_owned(), |km| format!("{km} km"));
     let refine = &manifest.refine;
-    row("Refinement", format!("K = {}, T = {}, limit {limit}", refine.k, refine.temperature));
+    let guess = match refine.guess {
+        Guess::Centroid => "a cluster's centroid".to_owned(),
+        Guess::NearestMember => "a cluster's nearest member".to_owned(),
+        Guess::Blend(t) => format!("the clusters of a cell, blended with T = {t}"),
+    };
+    row("Refinement", format!("K = {}, T = {}, limit {limit}, {guess}", refine.k, refine.temperature));
     for (key, value) in &manifest.training {
         row(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }

@@ -233,6 +233,9 @@ pub struct RefineRecipe {
     pub temperature: Vec<f32>,
     /// Longest moves away from the first cell in kilometres; `inf` for no limit.
     pub limit_km: Vec<f32>,
+    /// Temperatures of the mean over the clusters of the winning cell; none, and only one cluster is the guess.
+    #[serde(default)]
+    pub blend: Vec<f32>,
 }
 
 impl RefineRecipe {
@@ -351,7 +354,7 @@ impl Recipe {
         let sites_valid = !matches!(self.data, Data::Planet { sites: 0, .. });
         let rounds_valid = g.rounds.iter().all(|&(min_samples, xi)| min_samples >= 2 && unit(xi));
         let r = &self.refine;
-        let checks: [(bool, &'static str, &str); 29] = [
+        let checks: [(bool, &'static str, &str); 30] = [
             (is_name(&self.name), "name", "use letters, digits, - and _"),
             (is_name(&self.export.name), "export.name", "use letters, digits, - and _"),
             (!self.export.licence.is_empty(), "export.licence", "must not be empty"),
@@ -389,6 +392,7 @@ impl Recipe {
                 "refine.temperature",
                 "needs one or more values above 0",
             ),
+            (r.blend.iter().all(|&t| t > 0.0 && t.is_finite()), "refine.blend", "values must be above 0"),
         ];
         if let Some((_, key, why)) = checks.into_iter().find(|(holds, _, _)| !holds) {
             return Err(Wrong { key, why: why.to_owned() });

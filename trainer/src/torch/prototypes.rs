@@ -54,8 +54,9 @@ impl fmt::Display for Tried {
         let RefineParams { k, temperature, limit_km, guess } = self.params;
         let limit = limit_km.map_or("none".to_owned(), |km| format!("{km} km"));
         let guess = match guess {
-            Guess::Centroid => "the cluster's centroid",
-            Guess::NearestMember => "the nearest member",
+            Guess::Centroid => "the cluster's centroid".to_owned(),
+            Guess::NearestMember => "the nearest member".to_owned(),
+            Guess::Blend(t) => format!("the cell's clusters, blended with T {t}"),
         };
         let km = self.mean_log_km.exp_m1();
         write!(f, "{guess}: K {k}, T {temperature}, limit {limit}; geometric mean of the errors {km:.1} km")
@@ -95,7 +96,7 @@ pub fn prototypes(bench: &Workbench, network: &Network) -> Result<(Prototypes, C
     let with_members = Prototypes::from_bytes(full.clone())?;
     let may_keep = full.len() <= LARGEST_WITH_MEMBERS;
     let tried = choose(bench, &exam, &with_members);
-    let allowed = tried.iter().filter(|t| may_keep || t.params.guess == Guess::Centroid);
+    let allowed = tried.iter().filter(|t| may_keep || t.params.guess != Guess::NearestMember);
     let best = allowed.min_by(|a, b| a.mean_log_km.total_cmp(&b.mean_log_km));
     let params = best.map_or(RefineParams::STREET_VIEW, |best| best.params);
     let bytes = if params.guess == Guess::NearestMember { full } else { plain };
@@ -174,6 +175,8 @@ fn choose(bench: &Workbench, exam: &Exam, prototypes: &Prototypes) -> Vec<Tried>
             .collect();
         Tried { mean_log_km: errors.iter().sum::<f64>() / errors.len().max(1) as f64, params }
     };
+    // Of equals the first in the recipe's order stays.
+    let better = |a: &Tried, b: &Tried| a.mean_log_km.total_cmp(&b.mean_log_km);
     let best = |guess| {
         let constants =
             r.k.iter().flat_map(|&k| r.temperature.iter().map(move |&temperature| (k as usize, temperature)));
@@ -181,10 +184,10 @@ fn choose(bench: &Workbench, exam: &Exam, prototypes: &Prototypes) -> Vec<Tried>
             constants.flat_map(|(k, temperature)| r.limits().map(move |limit_km| (k, temperature, limit_km)));
         candidates
             .map(|(k, temperature, limit_km)| try_out(RefineParams { k, temperature, limit_km, guess }))
-            // Of equals the first in the recipe's order stays.
-            .min_by(|a, b| a.mean_log_km.total_cmp(&b.mean_log_km))
+            .min_by(better)
     };
-    [Guess::Centroid, Guess::NearestMember].into_iter().filter_map(best).collect()
+    let blended = r.blend.iter().filter_map(|&t| best(Guess::Blend(t))).min_by(better);
+    [Guess::Centroid, Guess::NearestMember].into_iter().filter_map(best).chain(blended).collect()
 }
 
 fn calibrate(bench: &Workbench, exam: &Exam, prototypes: &Prototypes, params: &RefineParams) -> Option<RadiusTable> {
