@@ -10,13 +10,17 @@ use crate::onnx::{
     Attribute::{Float, Int, Ints},
     Dim, GraphError, GraphWriter, Tensor, Weights,
 };
-use crate::quantise::quantise_linear;
+use crate::quantise::{quantise_linear, round_to_bytes};
 use crate::recipe::{Activation, StemLayer, Tower};
 
 /// Epsilon of every LayerNorm, CLIP's.
 pub const LAYER_NORM_EPSILON: f32 = 1e-5;
 
-/// How linear layers are stored and computed. Convolutions, norms and attention stay float.
+/// The input of the encoder.
+const PICTURE: &str = "views";
+
+/// How linear layers are stored and computed. Norms and attention stay float; so do convolutions, but with bytes, the
+/// weights of all that do not see the picture itself are such as bytes can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// 32-bit floats.
@@ -48,7 +52,7 @@ pub fn encoder_graph(tower: &Tower, weights: &Weights, precision: Precision) -> 
     let mut b = Builder { graph: GraphWriter::new(), weights, precision };
     let side = tower.image_px as usize;
     let (d, tokens) = (tower.width as usize, tower.tokens() as usize);
-    b.graph.input("views", &[Dim::Named("views"), Dim::Fixed(3), Dim::Fixed(side), Dim::Fixed(side)]);
+    b.graph.input(PICTURE, &[Dim::Named("views"), Dim::Fixed(3), Dim::Fixed(side), Dim::Fixed(side)]);
 
     let grid = b.patches(tower)?;
     let mut x = b.embed(&grid, d, tokens)?;
@@ -123,11 +127,11 @@ impl Builder<'_> {
             return Ok(self.graph.node(
                 &name,
                 "Conv",
-                &["views", &weight],
+                &[PICTURE, &weight],
                 &[("kernel_shape", Ints(&[step; 2])), ("strides", Ints(&[step; 2]))],
             ));
         }
-        let (mut x, mut channels) = ("views".to_owned(), 3);
+        let (mut x, mut channels) = (PICTURE.to_owned(), 3);
         for (i, &layer) in tower.stem.iter().enumerate() {
             let name = format!("{path}.stem.{i}");
             let pad = layer.pad() as usize;
@@ -159,7 +163,13 @@ impl Builder<'_> {
         stride: usize,
         pad: usize,
     ) -> Result<String, GraphError> {
-        let weight = self.constant(&format!("{name}.weight"), &shape)?;
+        let weight_name = format!("{name}.weight");
+        let mut data = self.weight(&weight_name, &shape)?.data.clone();
+        // The device has two bytes for each weight that sees the picture, one for the others.
+        if self.precision == Precision::Int8 && x != PICTURE {
+            round_to_bytes(&mut data, shape[0]);
+        }
+        let weight = self.graph.f32s(&weight_name, &shape, &data);
         let bias = self.constant(&format!("{name}.bias"), &shape[..1])?;
         let (kernel, stride, pad) = ([shape[2] as i64; 2], [stride as i64; 2], [pad as i64; 4]);
         let attributes = [("kernel_shape", Ints(&kernel)), ("strides", Ints(&stride)), ("pads", Ints(&pad))];

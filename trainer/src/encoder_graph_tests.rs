@@ -73,6 +73,26 @@ fn bytes_stay_close_to_floats() {
 }
 
 #[test]
+fn bytes_hold_what_a_stem_has_behind_the_picture() {
+    let tower = small(true);
+    let weights = reference::random_encoder_weights(&tower, 6);
+    let of = |precision, name: &str| {
+        let graph = encoder_graph(&tower, &weights, precision).unwrap().graph.unwrap();
+        let tensor = graph.initializer.into_iter().find(|t| t.name == format!("vision_model.embeddings.stem.{name}"));
+        let bytes = tensor.unwrap().raw_data;
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>()
+    };
+    let changed = |name: &str| of(Precision::Float, name) != of(Precision::Int8, name);
+    assert!(!changed("0.weight") && !changed("2.bias"));
+    for (name, outputs) in [("1.conv1.weight", 8), ("1.conv2.weight", 8), ("2.weight", 24)] {
+        let written = of(Precision::Int8, name);
+        let mut rounded = written.clone();
+        round_to_bytes(&mut rounded, outputs);
+        assert!(changed(name) && rounded == written, "{name}");
+    }
+}
+
+#[test]
 fn heads_are_linear_layers_in_their_order() {
     let heads = [Head { name: "cells".into(), outputs: 5 }, Head { name: "koeppen".into(), outputs: 3 }];
     let weights = reference::random_heads_weights(4, &heads, 9);

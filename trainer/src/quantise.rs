@@ -22,14 +22,32 @@ pub fn quantise_linear(weight: &[f32], outputs: usize, inputs: usize) -> Quantis
     let mut data = vec![0; weight.len()];
     let mut scales = Vec::with_capacity(outputs);
     for (out, row) in weight.chunks_exact(inputs).enumerate() {
-        let largest = row.iter().fold(0f32, |a, w| a.max(w.abs()));
-        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        let scale = scale(row);
         for (input, w) in row.iter().enumerate() {
-            data[input * outputs + out] = (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
+            data[input * outputs + out] = step(*w, scale) as i8;
         }
         scales.push(scale);
     }
     QuantisedLinear { inputs, outputs, data, scales }
+}
+
+/// Rounds the weight of a convolution [outputs, depth] (row-major, finite) to what signed bytes with one scale for each
+/// output can hold. They stay floats; whoever makes bytes of them, as the device does, finds the same ones.
+pub fn round_to_bytes(weight: &mut [f32], outputs: usize) {
+    assert!(outputs > 0 && weight.len().is_multiple_of(outputs));
+    for row in weight.chunks_exact_mut((weight.len() / outputs).max(1)) {
+        let scale = scale(row);
+        row.iter_mut().for_each(|w| *w = step(*w, scale) * scale);
+    }
+}
+
+fn scale(row: &[f32]) -> f32 {
+    let largest = row.iter().fold(0f32, |a, w| a.max(w.abs()));
+    if largest > 0.0 { largest / 127.0 } else { 1.0 }
+}
+
+fn step(weight: f32, scale: f32) -> f32 {
+    (weight / scale).round_ties_even().clamp(-127.0, 127.0)
 }
 
 #[cfg(test)]
@@ -53,6 +71,19 @@ mod tests {
                     let back = f32::from(q.data[input * outputs + out]) * q.scales[out];
                     prop_assert!((back - w[out * inputs + input]).abs() <= 0.5001 * q.scales[out]);
                 }
+            }
+        }
+
+        #[test]
+        fn rounded_weights_are_those_of_their_bytes_and_round_to_themselves((outputs, inputs, w) in weights()) {
+            let q = quantise_linear(&w, outputs, inputs);
+            let mut rounded = w;
+            round_to_bytes(&mut rounded, outputs);
+            let again = quantise_linear(&rounded, outputs, inputs);
+            prop_assert_eq!(&q.data, &again.data);
+            for (i, r) in rounded.iter().enumerate() {
+                let (out, input) = (i / inputs, i % inputs);
+                prop_assert_eq!(*r, f32::from(q.data[input * outputs + out]) * q.scales[out]);
             }
         }
 
