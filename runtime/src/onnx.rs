@@ -1,18 +1,15 @@
 //! Reading an ONNX file with its weights once in memory.
 //!
 //! tract decodes a whole file before it makes tensors of it: all weights are then in memory twice, beside the file. Here
-//! the file is decoded without them. tract is told that they are in another file, as the format allows (ONNX,
-//! "external data"), and what it asks for comes from the bytes of this one, tensor by tensor.
+//! the file is decoded without them. It then says that they are elsewhere, as the format allows (ONNX, "external data"),
+//! and where in this file: whoever packs them takes them from there, one by one.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::cell::Cell;
 
-use anyhow::Context;
-use homing_kernels::{Kernel, read};
+use homing_kernels::{Kernel, Weights, read};
 use homing_models::FileBytes;
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
-use tract_onnx::data_resolver::ModelDataResolver;
 use tract_onnx::pb::{ModelProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::{bail, ensure};
@@ -26,9 +23,9 @@ const DATA_LOCATION: u32 = 14;
 
 /// Shorter ones stay where they are: finding them costs more than their memory.
 const LONG: usize = 4096;
-/// tract wants a directory and a file in it, and looks whether they are there.
-const DIRECTORY: &str = "/";
-const FILE: &str = ".";
+/// Bytes of weights after which the file's memory is given back. The system brings a file into memory by up to two megabytes: to
+/// give them back after each weight took longer than to pack it.
+const FORGOTTEN: usize = 1 << 20;
 const ELSEWHERE: &str = "weights in another file";
 
 /// An ONNX file of which all but the long weights is decoded.
@@ -57,17 +54,7 @@ impl OnnxFile {
 
     /// The bytes of a weight that the file has as bytes; none of one that it has as numbers.
     pub fn raw_data<'a>(&'a self, tensor: &'a TensorProto) -> &'a [u8] {
-        // As tract does: what is there comes first.
-        if !tensor.raw_data.is_empty() {
-            return &tensor.raw_data;
-        }
-        let number = |key: &str| tensor.external_data.iter().find(|e| e.key == key).and_then(|e| e.value.parse().ok());
-        match (number("offset"), number("length")) {
-            (Some(offset), Some(length)) => {
-                self.bytes.get(offset..).and_then(|from| from.get(..length)).unwrap_or_default()
-            }
-            _ => &[],
-        }
+        raw_data(&self.bytes, tensor)
     }
 
     /// The graph as tract reads it, with the weights, its layers joined for a kernel. Shapes that the file states for
@@ -76,30 +63,44 @@ impl OnnxFile {
     /// # Errors
     /// When tract does not understand it.
     pub fn model(self, kernel: Kernel) -> TractResult<InferenceModel> {
-        let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
-        onnx.provider = Arc::new(Weights(self.bytes));
-        read(onnx, self.proto, Some(DIRECTORY), kernel)
+        let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        let file = FromFile { file: self.bytes, since: Cell::new(0) };
+        let model = read(onnx, self.proto, kernel, &file)?;
+        file.file.forget();
+        Ok(model)
     }
 }
 
-/// Gives tract the weights that it asks for.
-struct Weights(FileBytes);
+/// The file that weights are packed from.
+struct FromFile {
+    file: FileBytes,
+    /// Bytes of weights since its memory was given back.
+    since: Cell<usize>,
+}
 
-impl ModelDataResolver for Weights {
-    fn read_bytes_from_path(
-        &self,
-        buf: &mut Vec<u8>,
-        path: &Path,
-        offset: usize,
-        length: Option<usize>,
-    ) -> TractResult<()> {
-        // A constant inside the graph could name a file.
-        ensure!(path == Path::new(DIRECTORY), ELSEWHERE);
-        let length = length.context("a weight without a length")?;
-        let weight = self.0.get(offset..).and_then(|from| from.get(..length)).context("a weight beyond the file")?;
-        buf.extend_from_slice(weight);
-        self.0.forget();
-        Ok(())
+impl Weights for FromFile {
+    fn raw<'a>(&'a self, weight: &'a TensorProto) -> &'a [u8] {
+        if self.since.get() >= FORGOTTEN {
+            self.file.forget();
+            self.since.set(0);
+        }
+        let raw = raw_data(&self.file, weight);
+        self.since.set(self.since.get() + raw.len());
+        raw
+    }
+}
+
+fn raw_data<'a>(file: &'a [u8], tensor: &'a TensorProto) -> &'a [u8] {
+    // As tract does: what is there comes first.
+    if !tensor.raw_data.is_empty() {
+        return &tensor.raw_data;
+    }
+    let number = |key: &str| tensor.external_data.iter().find(|e| e.key == key).and_then(|e| e.value.parse().ok());
+    match (number("offset"), number("length")) {
+        (Some(offset), Some(length)) => {
+            file.get(offset..).and_then(|from: &[u8]| from.get(..length)).unwrap_or_default()
+        }
+        _ => &[],
     }
 }
 
@@ -150,9 +151,8 @@ impl Walk<'_> {
             }
         }
         if let Some(content) = left_out {
-            let entries = [("location", FILE.to_owned()), ("offset", content.start.to_string())];
-            for (key, value) in entries.into_iter().chain([("length", content.len().to_string())]) {
-                let entry = StringStringEntryProto { key: key.to_owned(), value };
+            for (key, number) in [("offset", content.start), ("length", content.len())] {
+                let entry = StringStringEntryProto { key: key.to_owned(), value: number.to_string() };
                 prost::encoding::message::encode(EXTERNAL_DATA, &entry, self.out);
             }
             encode_key(DATA_LOCATION, WireType::Varint, self.out);

@@ -1,6 +1,6 @@
 //! Our operators inside tract, put into standard ONNX files, against the same files as tract runs them.
 
-use homing_kernels::{Fused, Kernel, Packed, fuse, read};
+use homing_kernels::{Fused, Inside, Kernel, Packed, fuse, read};
 use homing_planet::hash::Rng;
 use homing_tests::peers;
 use homing_trainer::encoder_graph::{Precision, encoder_graph};
@@ -25,7 +25,7 @@ fn tower(change: impl Fn(&mut Tower)) -> Tower {
 fn run(file: &[u8], views: usize, side: usize, kernel: Option<Kernel>) -> (Vec<f32>, Fused) {
     let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
     let mut model = match kernel {
-        Some(kernel) => read(onnx, ModelProto::decode(file).unwrap(), None, kernel).unwrap(),
+        Some(kernel) => read(onnx, ModelProto::decode(file).unwrap(), kernel, &Inside).unwrap(),
         None => onnx.model_for_read(&mut &*file).unwrap(),
     };
     if let Some(symbol) = model.symbols.get("views") {

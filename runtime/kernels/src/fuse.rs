@@ -20,7 +20,7 @@ use tract_core::internal::*;
 use crate::conv::{Convolution, Pixels};
 use crate::cpu::Kernel;
 use crate::linear::Linear;
-use crate::ops::{LayerNormOp, LinearOp};
+use crate::ops::{AttentionOp, LayerNormOp, LinearOp};
 
 /// What operators are made for.
 struct Target<'a> {
@@ -92,12 +92,12 @@ fn packed<T>(known: &ByNode<T>, node: &str, pack: impl FnOnce() -> Option<T>) ->
 /// When tract refuses a patch.
 pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, packed: &Packed, model: &mut TypedModel) -> TractResult<Fused> {
     let target = &Target { kernel, pixels, packed };
-    let linear = count::<LinearOp>(model);
+    let linear = model.nodes().iter().filter_map(|node| node.op_as::<LinearOp>()).map(|op| op.layers).sum();
     let fused = Fused {
         linear,
         norms: count::<LayerNormOp>(model) + everywhere(target, model, norm::rule)?,
         activations: everywhere(target, model, activation::rule)?,
-        attentions: everywhere(target, model, attention::rule)?,
+        attentions: count::<AttentionOp>(model) + everywhere(target, model, attention::rule)?,
         absorbed: everywhere(target, model, linear::absorb)?,
         // A graph of floats stays one.
         convolutions: if linear == 0 { 0 } else { everywhere(target, model, conv::rule)? },

@@ -2,65 +2,104 @@
 //!
 //! tract makes ten to twenty nodes of a quantised linear layer or a LayerNorm, and looks at each several times before
 //! [`fuse`](crate::fuse) could replace them: that was a third of the time to a first result. `forms` finds what can be
-//! joined and says so in the file; `layers` packs it when tract comes to it, one after the other.
+//! joined; `layers` packs it from where its weights are. tract knows neither: it is told of nodes and inputs without a
+//! meaning, which get one when it has read the rest.
 
 mod forms;
 mod layers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tract_core::internal::*;
+use tract_core::ops::konst::Const;
 use tract_onnx::Onnx;
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto,
+    AttributeProto, GraphProto, ModelProto, TensorProto,
+    tensor_proto::{DataLocation, DataType},
+    tensor_shape_proto::dimension,
+    type_proto,
 };
 use tract_onnx::tract_hir::internal::*;
 
 use crate::cpu::Kernel;
+use layers::Layers;
 
 /// Bytes of the name of a size.
 const LONGEST_SIZE: usize = 64;
-/// Operators of joined nodes.
-const LINEAR: &str = "HomingLinear";
-const LAYER_NORM: &str = "HomingLayerNorm";
-/// Their attributes.
-const KERNEL: &str = "kernel";
-const WEIGHTS: &str = "weights";
-const SCALES: &str = "scales";
-const BIAS: &str = "bias";
-const ZEROS: &str = "zeros";
-const GAIN: &str = "gain";
-const EPSILON: &str = "epsilon";
+/// The operator of joined nodes, while tract does not know them.
+const JOINED: &str = "HomingJoined";
+
+/// Where the bytes of weights are.
+pub trait Weights {
+    /// The bytes of a weight; none of one that the file has as numbers.
+    fn raw<'a>(&'a self, weight: &'a TensorProto) -> &'a [u8];
+}
+
+/// The weights of a file that was decoded whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Inside;
+
+impl Weights for Inside {
+    fn raw<'a>(&'a self, weight: &'a TensorProto) -> &'a [u8] {
+        &weight.raw_data
+    }
+}
 
 /// Reads a file with `onnx`, its quantised linear layers and LayerNorms joined and packed for `kernel`. What has another form
 /// stays as it is, and so does all of a file with graphs inside nodes; a linear layer that has the form, but a weight of
-/// -128 or a zero point of weights, is an error. `directory` is where tract looks for weights in other files.
+/// -128 or a zero point of weights, is an error. `weights` knows also those that are said to be elsewhere (ONNX, "external
+/// data").
 ///
 /// # Errors
 /// When tract does not understand the file, or a node reads what nobody gives.
-pub fn read(
-    mut onnx: Onnx,
-    mut file: ModelProto,
-    directory: Option<&str>,
-    kernel: Kernel,
-) -> TractResult<InferenceModel> {
+pub fn read(onnx: Onnx, mut file: ModelProto, kernel: Kernel, weights: &dyn Weights) -> TractResult<InferenceModel> {
     file.graph.as_ref().map_or(Ok(()), check)?;
-    if let Some(graph) = file.graph.as_mut().filter(|graph| is_plain(graph)) {
-        onnx.op_register.insert(LINEAR, layers::linear);
-        onnx.op_register.insert(LAYER_NORM, layers::layer_norm);
-        forms::join(graph, kernel);
+    let (mut joined, mut constants) = (Vec::new(), HashMap::new());
+    if let Some(graph) = &mut file.graph {
+        let layers = Layers { kernel, weights };
+        if is_plain(graph) {
+            joined = forms::join(graph, &layers)?;
+        }
+        constants = elsewhere(graph, &layers)?;
     }
-    let parsed = onnx.parse(&file, directory)?;
-    if let Some(name) = parsed.unresolved_inputs.first() {
-        bail!("no node gives {name}, which another reads");
+    let parsed = onnx.parse(&file, None)?;
+    let (mut model, outlets) = (parsed.model, parsed.outlets_by_name);
+    for (output, op) in joined {
+        model.node_mut(outlets[&output].node).op = op;
     }
-    Ok(parsed.model)
+    for name in parsed.unresolved_inputs {
+        let Some(constant) = constants.remove(&name) else { bail!("no node gives {name}, which another reads") };
+        let outlet = outlets[&name];
+        model.set_outlet_fact(outlet, InferenceFact::try_from(&constant)?)?;
+        model.node_mut(outlet.node).op = Box::new(Const::new(constant)?);
+        model.inputs.retain(|input| *input != outlet);
+    }
+    Ok(model)
 }
 
-/// Whether each value has a name of its own, no node has graphs inside, which could read any value, and none of the joined
-/// operators is there yet.
+/// Takes the weights that are elsewhere out of a graph, so that tract asks for them. It would copy each twice.
+fn elsewhere(graph: &mut GraphProto, layers: &Layers) -> TractResult<HashMap<String, Arc<Tensor>>> {
+    let is_elsewhere = |weight: &TensorProto| weight.data_location == Some(DataLocation::External as i32);
+    // tract asks for what nodes read and nobody gives.
+    let given = graph.input.iter().map(|input| &input.name).chain(graph.output.iter().map(|output| &output.name));
+    let given: HashSet<String> = given.cloned().collect();
+    let mut constants = HashMap::new();
+    for weight in graph.initializer.iter_mut().filter(|weight| is_elsewhere(weight)) {
+        if weight.data_type == DataType::Float as i32 && !given.contains(&weight.name) {
+            constants.insert(weight.name.clone(), layers.tensor(weight)?);
+        } else {
+            weight.raw_data = layers.weights.raw(weight).to_vec();
+            weight.data_location = None;
+        }
+    }
+    graph.initializer.retain(|weight| !is_elsewhere(weight));
+    Ok(constants)
+}
+
+/// Whether each value has a name of its own, no node has graphs inside, which could read any value, and no node is called as joined
+/// ones are.
 fn is_plain(graph: &GraphProto) -> bool {
     let constants: HashSet<&str> = graph.initializer.iter().map(|weight| &*weight.name).collect();
     let mut names: HashSet<&str> =
@@ -70,7 +109,7 @@ fn is_plain(graph: &GraphProto) -> bool {
     constants.len() == graph.initializer.len()
         && given.all(|name| names.insert(name))
         && !graph.node.iter().any(|node| node.attribute.iter().any(inside))
-        && !graph.node.iter().any(|node| [LINEAR, LAYER_NORM].contains(&&*node.op_type))
+        && !graph.node.iter().any(|node| node.op_type == JOINED)
 }
 
 /// What tract would not survive: an output that nobody gives, text as a weight, a size that is a formula without end.
@@ -78,6 +117,10 @@ fn check(graph: &GraphProto) -> TractResult<()> {
     let inside = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
     for weight in graph.initializer.iter().chain(inside) {
         ensure!(weight.data_type != DataType::String as i32, "{} is text and no numbers", weight.name);
+    }
+    for weight in graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref()) {
+        let elsewhere = weight.data_location == Some(DataLocation::External as i32);
+        ensure!(!elsewhere, "weights in another file");
     }
     for input in &graph.input {
         let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {

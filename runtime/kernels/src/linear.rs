@@ -28,6 +28,19 @@ pub struct Linear {
     bias: AVec<f32, ConstAlign<64>>,
 }
 
+/// The weights of a layer as a file has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    /// Values of a row that comes out.
+    pub outputs: usize,
+    /// `[inputs][outputs]`, -127..=127.
+    pub weights: &'a [i8],
+    /// One for each output, or one for all.
+    pub scales: &'a [f32],
+    /// One for each output.
+    pub bias: &'a [f32],
+}
+
 /// What happens to the product.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Epilogue<'a> {
@@ -65,31 +78,56 @@ impl Linear {
         scales: &[f32],
         bias: &[f32],
     ) -> Result<Self, ShapeError> {
-        let fits = weights.len() == inputs * outputs && inputs > 0 && outputs > 0;
-        if !fits || bias.len() != outputs || !(scales.len() == outputs || scales.len() == 1) {
-            let (weights, scales, bias) = (weights.len(), scales.len(), bias.len());
-            return Err(ShapeError { inputs, outputs, weights, scales, bias });
+        Self::of(kernel, inputs, &[Matrix { outputs, weights, scales, bias }])
+    }
+
+    /// The outputs of several layers on the same input, one after the other.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn of(kernel: Kernel, inputs: usize, matrices: &[Matrix]) -> Result<Self, ShapeError> {
+        let (mut scales, mut bias) = (Vec::new(), Vec::new());
+        for m in matrices {
+            let (outputs, weights) = (m.outputs, m.weights.len());
+            let fits = inputs.checked_mul(outputs) == Some(weights) && inputs > 0 && outputs > 0;
+            if !fits || m.bias.len() != outputs || !(m.scales.len() == outputs || m.scales.len() == 1) {
+                return Err(ShapeError { inputs, outputs, weights, scales: m.scales.len(), bias: m.bias.len() });
+            }
+            scales.extend(m.scales.iter().cycle().take(outputs));
+            bias.extend_from_slice(m.bias);
         }
-        let mut layer = Self::without_weights(kernel, (inputs, outputs), scales, bias);
-        let (columns, groups) = (layer.columns, layer.groups);
+        let mut layer = Self::without_weights(kernel, (inputs, bias.len()), &scales, &bias);
+        let mut start = 0;
+        for m in matrices {
+            layer.pack(start, m);
+            start += m.outputs;
+        }
+        Ok(layer)
+    }
+
+    /// Puts a matrix into the columns from `start` on.
+    fn pack(&mut self, start: usize, &Matrix { outputs, weights, .. }: &Matrix) {
+        let (columns, groups) = (self.columns, self.groups);
         let none = vec![0; outputs];
         for (group, rows) in weights.chunks(GROUP * outputs).enumerate() {
             let row = |i: usize| rows.get(i * outputs..(i + 1) * outputs).unwrap_or(&none);
             let four = [row(0), row(1), row(2), row(3)];
-            for (output, sum) in layer.sums[..outputs].iter_mut().enumerate() {
+            for (output, sum) in self.sums[start..start + outputs].iter_mut().enumerate() {
                 *sum += four.iter().map(|row| i32::from(row[output])).sum::<i32>();
             }
-            for first in (0..outputs).step_by(columns) {
-                let own = first..(first + columns).min(outputs);
+            let mut first = 0;
+            while first < outputs {
+                let (panel, column) = ((start + first) / columns, (start + first) % columns);
+                let own = first..(first + columns - column).min(outputs);
                 let [a, b, c, d] = four.map(|row| &row[own.clone()]);
-                let block = &mut layer.weights[(first / columns * groups + group) * columns * GROUP..];
+                let block = &mut self.weights[((panel * groups + group) * columns + column) * GROUP..];
                 let beside = a.iter().zip(b).zip(c).zip(d);
                 for (place, (((a, b), c), d)) in block.chunks_exact_mut(GROUP).zip(beside) {
                     place.copy_from_slice(&[*a, *b, *c, *d]);
                 }
+                first = own.end;
             }
         }
-        Ok(layer)
     }
 
     /// The same from weights `[outputs][inputs]`, with a scale for each output. The caller vouches for their numbers.

@@ -25,6 +25,8 @@ pub(crate) enum After {
 #[derive(Clone, Debug)]
 pub(crate) struct LinearOp {
     pub layer: Arc<Linear>,
+    /// Layers of the file that it is, beside each other.
+    pub layers: usize,
     pub norm: Option<Arc<LayerNorm>>,
     pub after: After,
 }
@@ -170,6 +172,7 @@ impl TypedOp for AttentionOp {
     as_op!();
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        ensure!(inputs[0].rank() == 3, "queries, keys and values of rank {}", inputs[0].rank());
         let mut shape = inputs[0].shape.clone();
         let width = shape[2].clone() / 3;
         shape.set(2, width);

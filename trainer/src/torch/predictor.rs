@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use homing_kernels::{Kernel, Packed, Pixels, fuse, read};
+use homing_kernels::{Inside, Kernel, Packed, Pixels, fuse, read};
 use homing_models::TaskList;
 use prost::Message;
 use rayon::prelude::*;
@@ -86,7 +86,7 @@ impl Exported {
             let ready = || -> TractResult<_> {
                 let onnx = tract_onnx::onnx();
                 let model = match kernel {
-                    Some(kernel) => read(onnx, ModelProto::decode(bytes)?, None, kernel)?,
+                    Some(kernel) => read(onnx, ModelProto::decode(bytes)?, kernel, &Inside)?,
                     None => onnx.model_for_read(&mut &bytes[..])?,
                 };
                 let mut model = model.into_typed()?;

@@ -30,7 +30,7 @@ pub(super) fn rule(target: &Target, model: &TypedModel, node: &TypedNode) -> Tra
     let Some((layers, input)) = joined(model, [q, k, v]) else { return Ok(None) };
     let pack = || Some(Linear::beside(&layers));
     let Some(layer) = packed(&target.packed.linears, &node.name, pack) else { return Ok(None) };
-    let joint = LinearOp { layer, norm: None, after: After::Activation(Activation::None) };
+    let joint = LinearOp { layer, layers: 3, norm: None, after: After::Activation(Activation::None) };
     let mut patch = TypedModelPatch::default();
     let x = patch.tap_model(model, input)?;
     let projections = patch.wire_node(format!("{}.projections", node.name), joint, &[x])?;

@@ -1,43 +1,71 @@
 //! The forms in a file that are joined, by who gives and who reads what.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType, tensor_proto::DataType,
-};
+use tract_core::internal::TractResult;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType};
+use tract_onnx::tract_hir::internal::InferenceOp;
 
-use super::{BIAS, EPSILON, GAIN, KERNEL, LAYER_NORM, LINEAR, SCALES, WEIGHTS, ZEROS};
-use crate::cpu::Kernel;
+use super::JOINED;
+use super::layers::Layers;
 
-/// Joins what has a form that is known, for a kernel.
-pub(super) fn join(graph: &mut GraphProto, kernel: Kernel) {
+/// What nodes are.
+pub(super) enum Form<'a> {
+    /// Quantised linear layers of the same rows, their results one after the other.
+    Linear(Vec<LinearForm<'a>>),
+    /// Attention on queries, keys and values beside each other.
+    Attention { heads: usize, head: usize, scale: f32 },
+    /// A LayerNorm over the last axis.
+    LayerNorm { gain: &'a TensorProto, shift: &'a TensorProto, epsilon: f32 },
+}
+
+/// The weights of a quantised linear layer.
+pub(super) struct LinearForm<'a> {
+    /// `[inputs, outputs]`.
+    pub weights: &'a TensorProto,
+    pub zeros: Option<&'a TensorProto>,
+    pub scales: &'a TensorProto,
+    pub bias: &'a TensorProto,
+}
+
+/// Nodes that become one.
+struct Found<'a> {
+    /// The last of them, whose place it gets.
+    place: usize,
+    input: &'a str,
+    form: Form<'a>,
+}
+
+/// Joins what has a form that is known; gives the operators by the values that they give.
+///
+/// # Errors
+/// When a layer cannot be packed.
+pub(super) fn join(graph: &mut GraphProto, layers: &Layers) -> TractResult<Vec<(String, Box<dyn InferenceOp>)>> {
     // What leads nowhere reads values too.
     drop_unread(graph);
     let known = Known::of(graph);
-    let joined = |(i, node): (usize, &NodeProto)| known.linear(node).or_else(|| known.layer_norm(i, node));
-    // A joined node has the place of the last that it was.
-    let found: Vec<(usize, Joined)> = graph.node.iter().enumerate().filter_map(joined).collect();
-    for (place, Joined { op_type, input, attributes }) in found {
+    let mut found: BTreeMap<usize, Found> = known.alone().map(|found| (found.place, found)).collect();
+    for node in known.nodes {
+        if let Some(attention) = known.attention(node) {
+            attention.take_projections(&mut found, known.nodes);
+        }
+    }
+    let packed = found
+        .into_values()
+        .map(|Found { place, input, form }| Ok((place, input.to_owned(), layers.pack(&graph.node[place].name, form)?)));
+    let packed = packed.collect::<TractResult<Vec<_>>>()?;
+    let mut ops = Vec::new();
+    for (place, input, op) in packed {
         let node = &mut graph.node[place];
-        let kernel = AttributeProto {
-            name: KERNEL.to_owned(),
-            r#type: AttributeType::String as i32,
-            s: kernel.to_string().into_bytes(),
-            ..AttributeProto::default()
-        };
-        node.op_type = op_type.to_owned();
+        node.op_type = JOINED.to_owned();
         node.domain.clear();
         node.input = vec![input];
-        node.attribute = attributes.into_iter().chain([kernel]).collect();
+        node.attribute.clear();
+        // A node of either form has one output.
+        ops.extend(node.output.first().cloned().map(|output| (output, op)));
     }
     drop_unread(graph);
-}
-
-/// What a node becomes.
-struct Joined {
-    op_type: &'static str,
-    input: String,
-    attributes: Vec<AttributeProto>,
+    Ok(ops)
 }
 
 /// Who gives and who reads what in a graph.
@@ -99,8 +127,13 @@ impl<'a> Known<'a> {
         self.constants.get(value).copied().filter(|t| t.data_type == kind as i32)
     }
 
+    /// What nodes become without looking at what others become.
+    fn alone(&self) -> impl Iterator<Item = Found<'a>> {
+        self.nodes.iter().enumerate().filter_map(|(i, node)| self.linear(node).or_else(|| self.layer_norm(i, node)))
+    }
+
     /// `DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul(input scale * weight scales) -> Add(bias)`, by its product.
-    fn linear(&self, product: &'a NodeProto) -> Option<(usize, Joined)> {
+    fn linear(&self, product: &'a NodeProto) -> Option<Found<'a>> {
         let (bytes, weights) = match &product.input[..] {
             [bytes, weights, ..] if product.op_type == "MatMulInteger" => (bytes, weights),
             _ => return None,
@@ -108,7 +141,7 @@ impl<'a> Known<'a> {
         let quantiser = self.giver(bytes).filter(|node| node.op_type == "DynamicQuantizeLinear")?;
         let ([x], [own_bytes, scale, zero]) = (&quantiser.input[..], &quantiser.output[..]) else { return None };
         let weights = self.constant(weights, DataType::Int8)?;
-        let weight_zeros = match product.input.get(3) {
+        let zeros = match product.input.get(3) {
             Some(zeros) if !zeros.is_empty() => Some(self.constant(zeros, DataType::Int8)?),
             _ => None,
         };
@@ -130,34 +163,158 @@ impl<'a> Known<'a> {
         if !its_own || !to_floats || !fits {
             return None;
         }
-        let mut attributes = vec![tensor(WEIGHTS, weights), tensor(SCALES, scales), tensor(BIAS, bias)];
-        attributes.extend(weight_zeros.map(|zeros| tensor(ZEROS, zeros)));
-        Some((place, Joined { op_type: LINEAR, input: x.clone(), attributes }))
+        let form = Form::Linear(vec![LinearForm { weights, zeros, scales, bias }]);
+        Some(Found { place, input: x, form })
+    }
+
+    /// `softmax(scale * Q K^T) V` over heads, by its softmax; Q, K and V are split from `[sequences, tokens, width]`.
+    fn attention(&self, softmax: &'a NodeProto) -> Option<Attention> {
+        let [scores] = &softmax.input[..] else { return None };
+        let last = softmax.attribute.iter().all(|a| a.name != "axis" || a.i == -1 || a.i == 3);
+        if softmax.op_type != "Softmax" || !last {
+            return None;
+        }
+        let (scores, after) = self.scaled(scores);
+        let scores = self.giver(scores).filter(|node| node.op_type == "MatMul")?;
+        let [queries, keys] = &scores.input[..] else { return None };
+        let ((queries, of_queries), (keys, of_keys)) = (self.scaled(queries), self.scaled(keys));
+        let (_, mix) = self.reader(softmax, "MatMul")?;
+        let [shares, values] = &mix.input[..] else { return None };
+        if softmax.output.first() != Some(shares) {
+            return None;
+        }
+        let (q, of_q) = self.split(queries, [0, 2, 1, 3])?;
+        let (k, of_k) = self.split(keys, [0, 2, 3, 1])?;
+        let (v, of_v) = self.split(values, [0, 2, 1, 3])?;
+        let (_, back) = self.reader(mix, "Transpose")?;
+        let (place, joined) = self.reader(back, "Reshape")?;
+        let &[0, _, width] = &self.integers(joined.input.get(1)?)?[..] else { return None };
+        let (heads, head) = of_q;
+        let fits = of_q == of_k && of_q == of_v && heads.checked_mul(head) == usize::try_from(width).ok();
+        (fits && turned(back, [0, 2, 1, 3])).then_some(Attention {
+            place,
+            projections: [q, k, v],
+            heads,
+            head,
+            scale: after * of_queries * of_keys,
+        })
+    }
+
+    /// The node that gives what is split into heads and turned to a value, as its only reader; how many heads of how many
+    /// numbers.
+    fn split(&self, value: &str, axes: [i64; 4]) -> Option<(usize, (usize, usize))> {
+        let turn = self.giver(value).filter(|node| turned(node, axes))?;
+        let reshape = self.giver(turn.input.first()?).filter(|node| node.op_type == "Reshape")?;
+        let [whole, shape] = &reshape.input[..] else { return None };
+        // The first axis stays, and the heads take the last one: so the second stays too, whatever is said of it.
+        let &[0, _, heads, head] = &self.integers(shape)?[..] else { return None };
+        let place = *self.givers.get(&**whole)?;
+        self.reader(&self.nodes[place], "Reshape")?;
+        Some((place, (usize::try_from(heads).ok()?, usize::try_from(head).ok()?)))
+    }
+
+    /// What a value is a multiple of, and the one number that it is multiplied with.
+    fn scaled(&self, value: &'a str) -> (&'a str, f32) {
+        let product = || {
+            let node = self.giver(value)?;
+            let [a, b] = &node.input[..] else { return None };
+            match &*node.op_type {
+                "Mul" => self.float(b).map(|b| (&**a, b)).or_else(|| Some((&**b, self.float(a)?))),
+                "Div" => Some((&**a, 1.0 / self.float(b)?)),
+                _ => None,
+            }
+        };
+        product().unwrap_or((value, 1.0))
+    }
+
+    /// The one float that a value is.
+    fn float(&self, value: &'a str) -> Option<f32> {
+        let tensor =
+            self.constant(value, DataType::Float).filter(|tensor| tensor.dims.iter().all(|size| *size == 1))?;
+        match (&tensor.raw_data[..], &tensor.float_data[..]) {
+            (&[a, b, c, d], []) => Some(f32::from_le_bytes([a, b, c, d])),
+            ([], [number]) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The whole numbers that a value is.
+    fn integers(&self, value: &'a str) -> Option<Vec<i64>> {
+        let tensor = self.constant(value, DataType::Int64)?;
+        let of = |b: &[u8]| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+        Some(match &tensor.raw_data[..] {
+            [] => tensor.int64_data.clone(),
+            raw => raw.chunks_exact(8).map(of).collect(),
+        })
     }
 
     /// `LayerNormalization` over the last axis, with gain and shift.
-    fn layer_norm(&self, place: usize, node: &'a NodeProto) -> Option<(usize, Joined)> {
+    fn layer_norm(&self, place: usize, node: &'a NodeProto) -> Option<Found<'a>> {
         let [x, gain, shift] = &node.input[..] else { return None };
-        let number = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+        let number =
+            |name: &str| -> Option<&AttributeProto> { node.attribute.iter().find(|attribute| attribute.name == name) };
         let last = number("axis").is_none_or(|axis| axis.i == -1);
         let floats = number("stash_type").is_none_or(|kind| kind.i == DataType::Float as i64);
         if node.op_type != "LayerNormalization" || node.output.len() != 1 || !last || !floats {
             return None;
         }
-        let epsilon = AttributeProto {
-            name: EPSILON.to_owned(),
-            r#type: AttributeType::Float as i32,
-            f: number(EPSILON).map_or(1e-5, |epsilon| epsilon.f),
-            ..AttributeProto::default()
-        };
+        let epsilon = number("epsilon").map_or(1e-5, |epsilon| epsilon.f);
         let (gain, shift) = (self.constant(gain, DataType::Float)?, self.constant(shift, DataType::Float)?);
         // One gain would be for all numbers, however many.
         if gain.dims != shift.dims || !matches!(gain.dims[..], [width] if width > 1) {
             return None;
         }
-        let attributes = vec![tensor(GAIN, gain), tensor(BIAS, shift), epsilon];
-        Some((place, Joined { op_type: LAYER_NORM, input: x.clone(), attributes }))
+        Some(Found { place, input: x, form: Form::LayerNorm { gain, shift, epsilon } })
     }
+}
+
+/// An attention whose queries, keys and values come from nodes of their own.
+struct Attention {
+    /// The node that joins the heads.
+    place: usize,
+    projections: [usize; 3],
+    heads: usize,
+    head: usize,
+    scale: f32,
+}
+
+impl Attention {
+    /// Makes one layer of the three that project, if they are linear layers of the same rows, and an attention behind it.
+    fn take_projections<'a>(self, found: &mut BTreeMap<usize, Found<'a>>, nodes: &'a [NodeProto]) {
+        let Attention { place, projections, heads, head, scale } = self;
+        let width = (heads * head) as i64;
+        let layer = |place: &usize| match found.get(place) {
+            Some(Found { input, form: Form::Linear(layers), .. }) => match &layers[..] {
+                [LinearForm { weights, .. }] => match weights.dims[..] {
+                    [inputs, outputs] if outputs == width => Some((*input, inputs)),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        };
+        let [q, k, v] = projections;
+        let layers = [&q, &k, &v].map(layer);
+        if layers[0].is_none() || layers[0] != layers[1] || layers[0] != layers[2] || q == k || q == v || k == v {
+            return;
+        }
+        for other in [k, v] {
+            if let Some(Found { form: Form::Linear(more), .. }) = found.remove(&other)
+                && let Some(Found { form: Form::Linear(layers), .. }) = found.get_mut(&q)
+            {
+                layers.extend(more);
+            }
+        }
+        // The first of the three gives all of them.
+        if let [input] = &nodes[q].output[..] {
+            found.insert(place, Found { place, input, form: Form::Attention { heads, head, scale } });
+        }
+    }
+}
+
+/// Whether a node turns axes like this.
+fn turned(node: &NodeProto, axes: [i64; 4]) -> bool {
+    node.op_type == "Transpose" && node.attribute.iter().any(|a| a.name == "perm" && a.ints == axes)
 }
 
 /// The input of a node with two that does not come from `node`.
@@ -166,15 +323,6 @@ fn other<'a>(operator: &'a NodeProto, node: &NodeProto) -> Option<&'a str> {
         ([a, b], [own]) if a == own => Some(b),
         ([a, b], [own]) if b == own => Some(a),
         _ => None,
-    }
-}
-
-fn tensor(name: &str, value: &TensorProto) -> AttributeProto {
-    AttributeProto {
-        name: name.to_owned(),
-        r#type: AttributeType::Tensor as i32,
-        t: Some(value.clone()),
-        ..AttributeProto::default()
     }
 }
 

@@ -1,67 +1,103 @@
-//! Joined nodes as tract takes them: packed when they are read, put into the typed graph once shapes are known.
+//! Joined nodes as tract takes them: packed from the bytes of their weights, put into the typed graph once shapes are known.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tract_core::internal::*;
-use tract_onnx::model::ParsingContext;
-use tract_onnx::pb::{NodeProto, TensorProto};
+use tract_onnx::pb::TensorProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{BIAS, EPSILON, GAIN, KERNEL, LAYER_NORM, LINEAR, SCALES, WEIGHTS, ZEROS};
+use super::Weights;
+use super::forms::{Form, LinearForm};
 use crate::cpu::Kernel;
-use crate::linear::Linear;
+use crate::linear::{Linear, Matrix};
 use crate::maths::Activation;
-use crate::ops::{After, LayerNormOp, LinearOp};
+use crate::ops::{After, AttentionOp, LayerNormOp, LinearOp};
 use crate::rows::LayerNorm;
 
-type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+/// Makes layers of weights.
+pub(super) struct Layers<'a> {
+    pub kernel: Kernel,
+    pub weights: &'a dyn Weights,
+}
 
-/// Packs a joined linear layer.
-pub(super) fn linear(context: &ParsingContext, node: &NodeProto) -> Built {
-    let (weights, kernel) = (context.load_tensor(attribute(node, WEIGHTS)?)?, kernel_of(node)?);
-    let &[.., inputs, outputs] = weights.shape() else { bail!("{} has no matrix of weights", node.name) };
-    let bytes = weights.try_as_plain_ram()?.as_slice::<i8>()?;
-    // It would make a pair of products too large for 16 bits.
-    ensure!(!bytes.contains(&-128), "{} has weights of -128, which are to be -127..=127", node.name);
-    if let Ok(zeros) = attribute(node, ZEROS) {
-        let symmetric = context.load_tensor(zeros)?.is_all_zero()?;
-        ensure!(symmetric, "{} has zero points of weights other than 0", node.name);
+impl Layers<'_> {
+    /// What the nodes of a form become.
+    ///
+    /// # Errors
+    /// When their weights are not what the form allows; `node` is named.
+    pub fn pack(&self, node: &str, form: Form) -> TractResult<Box<dyn InferenceOp>> {
+        match form {
+            Form::Linear(layers) => self.linear(node, &layers),
+            Form::Attention { heads, head, scale } => {
+                let op = Box::new(AttentionOp { kernel: self.kernel, heads, scale });
+                let width = heads * head;
+                Ok(expand(ByRows { name: "HomingAttention", op, inputs: 3 * width, outputs: width }))
+            }
+            Form::LayerNorm { gain, shift, epsilon } => {
+                let (gain, shift) = (self.floats(node, "gain", gain)?, self.floats(node, "bias", shift)?);
+                ensure!(gain.len() == shift.len(), "{node} has {} gains and {} shifts", gain.len(), shift.len());
+                let width = gain.len();
+                let norm = Arc::new(LayerNorm { gain, shift, epsilon });
+                let op = Box::new(LayerNormOp { kernel: self.kernel, norm });
+                Ok(expand(ByRows { name: "HomingLayerNorm", op, inputs: width, outputs: width }))
+            }
+        }
     }
-    let (scales, bias) = (floats(context, node, SCALES)?, floats(context, node, BIAS)?);
-    let layer = Arc::new(Linear::new(kernel, (inputs, outputs), bytes, &scales, &bias)?);
-    let op = Box::new(LinearOp { layer, norm: None, after: After::Activation(Activation::None) });
-    Ok((expand(ByRows { name: LINEAR, op, inputs, outputs }), vec![]))
+
+    fn linear(&self, node: &str, layers: &[LinearForm]) -> TractResult<Box<dyn InferenceOp>> {
+        let mut matrices = Vec::new();
+        for form in layers {
+            let &[inputs, outputs] = &shape(form.weights)?[..] else { bail!("{node} has no matrix of weights") };
+            let bytes = self.bytes(form.weights);
+            // It would make a pair of products too large for 16 bits.
+            ensure!(!bytes.contains(&-128), "{node} has weights of -128, which are to be -127..=127");
+            if let Some(zeros) = form.zeros {
+                let symmetric = self.bytes(zeros).iter().all(|zero| *zero == 0);
+                ensure!(symmetric, "{node} has zero points of weights other than 0");
+            }
+            let (scales, bias) = (self.floats(node, "scales", form.scales)?, self.floats(node, "bias", form.bias)?);
+            matrices.push((inputs, outputs, bytes, scales, bias));
+        }
+        let inputs = matrices.first().map_or(0, |first| first.0);
+        ensure!(matrices.iter().all(|m| m.0 == inputs), "{node} has matrices for other rows");
+        let beside: Vec<Matrix> = (matrices.iter())
+            .map(|(_, outputs, weights, scales, bias)| Matrix { outputs: *outputs, weights, scales, bias })
+            .collect();
+        let layer = Arc::new(Linear::of(self.kernel, inputs, &beside)?);
+        let outputs = layer.outputs();
+        let op = LinearOp { layer, layers: layers.len(), norm: None, after: After::Activation(Activation::None) };
+        Ok(expand(ByRows { name: "HomingLinear", op: Box::new(op), inputs, outputs }))
+    }
+
+    /// A weight of floats, copied once.
+    pub fn tensor(&self, weight: &TensorProto) -> TractResult<Arc<Tensor>> {
+        // SAFETY: any four bytes are a float; their number is compared with the shape.
+        let tensor = unsafe { Tensor::from_raw::<f32>(&shape(weight)?, self.weights.raw(weight)) };
+        Ok(tensor.with_context(|| format!("weight {}", weight.name))?.into_arc_tensor())
+    }
+
+    fn bytes<'t>(&'t self, weight: &'t TensorProto) -> Cow<'t, [i8]> {
+        match self.weights.raw(weight) {
+            [] => weight.int32_data.iter().map(|number| *number as i8).collect(),
+            raw => bytemuck::cast_slice(raw).into(),
+        }
+    }
+
+    fn floats(&self, node: &str, what: &str, weight: &TensorProto) -> TractResult<Vec<f32>> {
+        let floats: Vec<f32> = match self.weights.raw(weight) {
+            [] => weight.float_data.clone(),
+            raw => raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        };
+        ensure!(floats.iter().all(|number| number.is_finite()), "{what} of {node} holds NaN or an infinite number");
+        Ok(floats)
+    }
 }
 
-/// A joined LayerNorm.
-pub(super) fn layer_norm(context: &ParsingContext, node: &NodeProto) -> Built {
-    let (gain, shift) = (floats(context, node, GAIN)?, floats(context, node, BIAS)?);
-    ensure!(gain.len() == shift.len(), "{} has {} gains and {} shifts", node.name, gain.len(), shift.len());
-    let width = gain.len();
-    let norm = Arc::new(LayerNorm { gain, shift, epsilon: node.get_attr(EPSILON)? });
-    let op = Box::new(LayerNormOp { kernel: kernel_of(node)?, norm });
-    Ok((expand(ByRows { name: LAYER_NORM, op, inputs: width, outputs: width }), vec![]))
-}
-
-fn kernel_of(node: &NodeProto) -> TractResult<Kernel> {
-    Ok(node.get_attr::<String>(KERNEL)?.parse()?)
-}
-
-fn attribute<'a>(node: &'a NodeProto, name: &str) -> TractResult<&'a TensorProto> {
-    let found = node.attribute.iter().find(|attribute| attribute.name == name).and_then(|a| a.t.as_ref());
-    found.with_context(|| format!("{} has no {name}", node.name))
-}
-
-fn floats(context: &ParsingContext, node: &NodeProto, name: &str) -> TractResult<Vec<f32>> {
-    let tensor = context.load_tensor(attribute(node, name)?)?;
-    let floats = tensor.try_as_plain_ram()?.as_slice::<f32>()?;
-    ensure!(
-        floats.iter().all(|number| number.is_finite()),
-        "{} of {} holds NaN or an infinite number",
-        name,
-        node.name
-    );
-    Ok(floats.to_vec())
+fn shape(weight: &TensorProto) -> TractResult<Vec<usize>> {
+    let size =
+        |size: &i64| usize::try_from(*size).with_context(|| format!("weight {} has a size below 0", weight.name));
+    weight.dims.iter().map(size).collect()
 }
 
 /// An operator on rows in a graph whose shapes are not known yet: `[.., inputs] -> [.., outputs]`.

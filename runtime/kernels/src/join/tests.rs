@@ -1,8 +1,8 @@
 //! Small files, joined, run and refused.
 
 use tract_onnx::pb::{
-    NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType,
-    tensor_shape_proto::Dimension,
+    NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    attribute_proto::AttributeType, tensor_shape_proto::Dimension,
 };
 
 use super::forms::join;
@@ -71,9 +71,12 @@ fn operators(file: &ModelProto) -> Vec<&str> {
     file.graph.iter().flat_map(|graph| &graph.node).map(|node| &*node.op_type).collect()
 }
 
-fn joined(file: &mut ModelProto) {
+/// Joins a file; gives the names of the operators that became of it.
+fn joined(file: &mut ModelProto) -> Vec<String> {
+    let layers = Layers { kernel: Kernel::Portable, weights: &Inside };
     let graph = file.graph.as_mut().filter(|graph| is_plain(graph));
-    graph.into_iter().for_each(|graph| join(graph, Kernel::Portable));
+    let ops = graph.map(|graph| join(graph, &layers).unwrap()).unwrap_or_default();
+    ops.iter().map(|(_, op)| op.name().to_string()).collect()
 }
 
 #[test]
@@ -81,10 +84,10 @@ fn a_layer_and_a_norm_are_one_node_each_and_compute_what_they_say() {
     let mut short = file();
     // Tools write nodes in any order.
     graph(&mut short).node.reverse();
-    joined(&mut short);
-    assert_eq!(operators(&short), [LINEAR, LAYER_NORM]);
+    assert_eq!(joined(&mut short), ["HomingLinear", "HomingLayerNorm"]);
+    assert_eq!(operators(&short), [JOINED; 2]);
     assert!(graph(&mut short).initializer.is_empty(), "their weights are theirs alone");
-    let model = read(tract_onnx::onnx(), file(), None, Kernel::Portable).unwrap();
+    let model = read(tract_onnx::onnx(), file(), Kernel::Portable, &Inside).unwrap();
     let model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), [1, 2])).unwrap();
     let plan = model.into_typed().unwrap().into_runnable().unwrap();
     let y = plan.run(tvec!(tensor2(&[[3f32, 5.0]]).into())).unwrap();
@@ -124,11 +127,9 @@ fn what_has_another_form_stays() {
     for (what, expected, change) in changes {
         let mut file = file();
         change(graph(&mut file));
-        joined(&mut file);
-        let found = operators(&file);
-        let ours = found.iter().filter(|name| [LAYER_NORM, LINEAR].contains(name)).count();
-        assert_eq!(ours, expected, "{what}: {found:?}");
-        let read = !found.contains(&LINEAR) || what.ends_with("input");
+        let found = joined(&mut file);
+        assert_eq!(found.len(), expected, "{what}: {found:?}");
+        let read = !found.contains(&"HomingLinear".to_owned()) || what.ends_with("input");
         let weights = &graph(&mut file).initializer;
         assert_eq!(weights.iter().any(|weight| weight.name == "weights"), read, "{what}");
     }
@@ -153,14 +154,109 @@ fn bad_weights_and_names_are_refused() {
         ("bias of y holds NaN or an infinite number", |g| g.initializer[5].raw_data = floats(&[f32::NAN; 3])),
         ("no node gives nobody, which another reads", |g| g.node[0].input[0] = "nobody".to_owned()),
         // A file cannot say for itself what only we may put in.
-        ("", |g| g.node.push(node(LINEAR, &["x"], &["z"]))),
+        ("", |g| g.node.push(node(JOINED, &["x"], &["z"]))),
     ];
     for (expected, change) in changes {
         let mut file = file();
         change(graph(&mut file));
-        match read(tract_onnx::onnx(), file, None, Kernel::Portable) {
+        match read(tract_onnx::onnx(), file, Kernel::Portable, &Inside) {
             Err(e) => assert_eq!(e.root_cause().to_string(), expected),
             Ok(model) => assert!(expected.is_empty() && model.into_typed().is_err(), "{expected}"),
         }
+    }
+}
+
+/// Three linear layers of the same rows, `[1, 3, 2] -> [1, 3, 4]`, and attention of two heads on them.
+fn attending() -> ModelProto {
+    let mut file = file();
+    let (mut node, mut initializer) = (Vec::new(), Vec::new());
+    node.push(self::node("DynamicQuantizeLinear", &["x"], &["bytes", "scale", "zero"]));
+    let whole = |numbers: &[i64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    for (i, name) in ["q", "k", "v"].into_iter().enumerate() {
+        let of = |part: &str| format!("{name}.{part}");
+        node.push(self::node("MatMulInteger", &["bytes", &of("weights"), "zero"], &[&of("integers")]));
+        node.push(cast(&of("integers"), &of("floats")));
+        node.push(self::node("Mul", &["scale", &of("scales")], &[&of("factor")]));
+        node.push(self::node("Mul", &[&of("floats"), &of("factor")], &[&of("product")]));
+        node.push(self::node("Add", &[&of("product"), &of("bias")], &[name]));
+        node.push(self::node("Reshape", &[name, "by_head"], &[&of("split")]));
+        node.push(transposed(&of("split"), &of("turned"), if name == "k" { [0, 2, 3, 1] } else { [0, 2, 1, 3] }));
+        let weights = (0..8).map(|w| (w * (i as u8 + 3) * 37).cast_signed().max(-127).cast_unsigned()).collect();
+        initializer.push(weight(&of("weights"), &[2, 4], DataType::Int8, weights));
+        initializer.push(weight(&of("scales"), &[], DataType::Float, floats(&[0.01 * (i as f32 + 1.0)])));
+        initializer.push(weight(&of("bias"), &[4], DataType::Float, floats(&[0.1, -0.2, 0.3, i as f32])));
+    }
+    node.push(self::node("Mul", &["q.turned", "half"], &["scaled"]));
+    node.push(self::node("MatMul", &["scaled", "k.turned"], &["scores"]));
+    node.push(self::node("Softmax", &["scores"], &["shares"]));
+    node.push(self::node("MatMul", &["shares", "v.turned"], &["mix"]));
+    node.push(transposed("mix", "back", [0, 2, 1, 3]));
+    node.push(self::node("Reshape", &["back", "joined"], &["y"]));
+    initializer.push(weight("by_head", &[4], DataType::Int64, whole(&[0, 3, 2, 2])));
+    initializer.push(weight("joined", &[3], DataType::Int64, whole(&[0, 3, 4])));
+    initializer.push(weight("half", &[], DataType::Float, floats(&[0.5])));
+    let opset = OperatorSetIdProto { version: 17, ..OperatorSetIdProto::default() };
+    (graph(&mut file).node, graph(&mut file).initializer, file.opset_import) = (node, initializer, vec![opset]);
+    file
+}
+
+fn transposed(input: &str, output: &str, axes: [i64; 4]) -> NodeProto {
+    let (name, r#type) = ("perm".to_owned(), AttributeType::Ints as i32);
+    let perm = AttributeProto { name, r#type, ints: axes.to_vec(), ..AttributeProto::default() };
+    NodeProto { attribute: vec![perm], ..node("Transpose", &[input], &[output]) }
+}
+
+#[test]
+fn an_attention_and_its_projections_are_two_nodes_and_compute_what_they_say() {
+    assert_eq!(joined(&mut attending()), ["HomingLinear", "HomingAttention"]);
+    let outputs = [
+        read(tract_onnx::onnx(), attending(), Kernel::Portable, &Inside).unwrap(),
+        tract_onnx::onnx().parse(&attending(), None).unwrap().model,
+    ]
+    .map(|model| {
+        let model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), [1, 3, 2])).unwrap();
+        let x = tensor3(&[[[0.3f32, -1.0], [2.0, 0.5], [-0.7, 1.5]]]);
+        let y = model.into_typed().unwrap().into_runnable().unwrap().run(tvec!(x.into())).unwrap();
+        y[0].to_plain_array_view::<f32>().unwrap().iter().copied().collect::<Vec<_>>()
+    });
+    assert_eq!(outputs[0].len(), 12);
+    for (ours, theirs) in outputs[0].iter().zip(&outputs[1]) {
+        assert!((ours - theirs).abs() < 0.06, "{outputs:?}");
+    }
+}
+
+#[test]
+fn an_attention_of_another_form_stays() {
+    type Change = fn(&mut GraphProto);
+    let of = |g: &mut GraphProto, output: &str| g.node.iter().position(|n| n.output[0] == output).unwrap();
+    let changes: [(&str, usize, Change); 6] = [
+        ("another reads the keys", 3, |g| {
+            g.node.push(node("Relu", &["k"], &["z"]));
+            g.output.push(value("z"));
+        }),
+        ("the values are an output", 3, |g| g.output.push(value("v"))),
+        ("keys of other rows", 3, |g| {
+            g.node.push(node("DynamicQuantizeLinear", &["w"], &["others", "other_scale", "other_zero"]));
+            g.node[8].input = ["others", "k.weights", "other_zero"].map(str::to_owned).to_vec();
+            g.node[10].input[0] = "other_scale".to_owned();
+            g.input.push(value("w"));
+        }),
+        ("queries of keys", 2, |g| g.node[7].input[0] = "k.split".to_owned()),
+        ("heads turned otherwise", 3, |g| g.node[14].attribute[0].ints = vec![0, 2, 1, 3]),
+        ("a softmax over other axes", 3, |g| {
+            let (name, r#type) = ("axis".to_owned(), AttributeType::Int as i32);
+            g.node[24].attribute.push(AttributeProto { name, r#type, i: 2, ..AttributeProto::default() });
+        }),
+    ];
+    let whole = attending();
+    let place = |output| of(&mut whole.graph.clone().unwrap(), output);
+    let places = [place("q.turned"), place("k.integers"), place("k.factor"), place("k.turned"), place("shares")];
+    assert_eq!(places, [7, 8, 10, 14, 24]);
+    for (what, expected, change) in changes {
+        let mut file = attending();
+        change(graph(&mut file));
+        let found = joined(&mut file);
+        assert!(found.iter().all(|name| name == "HomingLinear"), "{what}: {found:?}");
+        assert_eq!(found.len(), expected, "{what}: {found:?}");
     }
 }
