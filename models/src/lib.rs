@@ -13,6 +13,7 @@ pub mod frame;
 pub mod geo;
 pub mod geocells;
 pub mod jpeg;
+mod likeliest;
 pub mod manifest;
 mod mapping;
 mod nearest;

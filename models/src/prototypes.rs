@@ -199,7 +199,7 @@ impl Prototypes {
     }
 
     /// The mean position of a cell's prototypes, each weighted by `exp(-distance / temperature)`; `nearest` is the distance
-    /// of the nearest of them. `None` for a cell without any.
+    /// of the nearest of them. `None` for a cell without any, or where they lie all around the Earth.
     ///
     /// # Panics
     /// When there is no such cell.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     geo::{EARTH_RADIUS_KM, LatLon, unit_distance_km},
     geocells::Geocells,
+    likeliest::likeliest,
 };
 
 /// Cells that take part in the spread.
@@ -147,19 +148,10 @@ fn monotone(values: impl Iterator<Item = f64>, weights: &[f64]) -> Vec<f64> {
 /// When `probabilities` are not one per cell.
 pub fn spread_km(geocells: &Geocells, probabilities: &[f32], guess: LatLon) -> f64 {
     assert_eq!(probabilities.len(), geocells.len(), "one probability per cell");
-    let mut best: heapless::Vec<(f32, usize), SPREAD_CELLS> = heapless::Vec::new();
-    for (i, &p) in probabilities.iter().enumerate() {
-        let at = best.iter().rposition(|b| b.0 >= p).map_or(0, |last| last + 1);
-        if at < SPREAD_CELLS {
-            if best.is_full() {
-                best.pop();
-            }
-            let _ = best.insert(at, (p, i));
-        }
-    }
     let guess = guess.unit();
     let (mut sum, mut total) = (0.0, 0.0);
-    for (p, i) in best {
+    for i in likeliest::<SPREAD_CELLS>(probabilities, SPREAD_CELLS) {
+        let p = probabilities[i];
         sum += f64::from(p) * unit_distance_km(guess, geocells.centroid_units()[i]);
         total += f64::from(p);
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     geo::LatLon,
     geocells::{CellId, Geocells},
+    likeliest::likeliest,
     prototypes::{Asked, Prototypes},
 };
 
@@ -152,21 +153,11 @@ pub fn refine(
 
 /// The `k` most probable cells with their centroids, by falling probability; equal ones by cell number.
 fn most_probable(geocells: &Geocells, probabilities: &[f32], k: usize) -> Candidates {
-    let k = k.clamp(1, MAX_CELLS);
-    let mut best = Candidates::new();
-    for (i, &probability) in probabilities.iter().enumerate() {
-        let at = best.iter().rposition(|c| c.probability >= probability).map_or(0, |last| last + 1);
-        if at >= k {
-            continue;
-        }
-        if best.len() == k {
-            best.pop();
-        }
-        let cell = CellId(i as u32);
-        let position = geocells.cells()[i].centroid;
-        let _ = best.insert(at, Candidate { cell, probability, weight: 0.0, position, prototype: None });
-    }
-    best
+    let candidate = |i: usize| {
+        let (cell, position) = (CellId(i as u32), geocells.cells()[i].centroid);
+        Candidate { cell, probability: probabilities[i], weight: 0.0, position, prototype: None }
+    };
+    likeliest::<MAX_CELLS>(probabilities, k).into_iter().map(candidate).collect()
 }
 
 #[cfg(test)]

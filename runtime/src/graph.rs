@@ -81,7 +81,8 @@ pub enum GraphError {
 #[derive(Clone)]
 pub(crate) struct Graph {
     file: &'static str,
-    kernel: Kernel,
+    /// What its plans run with.
+    pub kernel: Kernel,
     model: InferenceModel,
     packed: Arc<Packed>,
     /// Sizes of the first input as the file states them, `None` for a symbol.

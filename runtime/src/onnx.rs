@@ -92,7 +92,7 @@ impl Weights for FromFile {
 
 fn raw_data<'a>(file: &'a [u8], tensor: &'a TensorProto) -> &'a [u8] {
     // As tract does: what is there comes first.
-    if !tensor.raw_data.is_empty() {
+    if !tensor.raw_data.is_empty() || tensor.data_location != Some(DataLocation::External as i32) {
         return &tensor.raw_data;
     }
     let number = |key: &str| tensor.external_data.iter().find(|e| e.key == key).and_then(|e| e.value.parse().ok());

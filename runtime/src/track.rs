@@ -75,13 +75,9 @@ impl Track {
         let (_, candidate, when, at) = best;
         let (mut sum, mut support) = ([0.0; 3], 0);
         for (age, from) in self.window.iter().rev().enumerate() {
-            let mut counted = 0.0;
-            for (c, unit) in &from.candidates {
-                let share = f64::from(c.weight) * near(unit_distance_km(at, *unit), reach_km(from, when));
-                (0..3).for_each(|i| sum[i] += share * FADING.powi(age as i32) * unit[i]);
-                counted += share;
-            }
-            support += usize::from(counted > 0.1);
+            let (share, unit) = from.agreement(at, when);
+            (0..3).for_each(|i| sum[i] += share * FADING.powi(age as i32) * unit[i]);
+            support += usize::from(share > 0.1);
         }
         let position = LatLon::from_unit(sum).unwrap_or(candidate.position);
         let newest = estimate.radius;
@@ -94,12 +90,19 @@ impl Track {
 
     /// How strongly the window's estimates agree that the vehicle was at `at` at the time `when`.
     fn support(&self, at: [f64; 3], when: SystemTime) -> f64 {
-        let entry = |(age, from): (usize, &Remembered)| {
-            let reach = reach_km(from, when);
-            let agreeing = |c: &(Candidate, [f64; 3])| f64::from(c.0.weight) * near(unit_distance_km(at, c.1), reach);
-            FADING.powi(age as i32) * from.candidates.iter().map(agreeing).sum::<f64>()
-        };
+        let entry = |(age, from): (usize, &Remembered)| FADING.powi(age as i32) * from.agreement(at, when).0;
         self.window.iter().rev().enumerate().map(entry).sum()
+    }
+}
+
+impl Remembered {
+    /// How strongly it agrees that the vehicle was at `at` at the time `when`, and the candidate that does. One speaks for
+    /// all: what several say together favours places between many candidates, where none of them is.
+    fn agreement(&self, at: [f64; 3], when: SystemTime) -> (f64, [f64; 3]) {
+        let reach = reach_km(self, when);
+        let share = |(c, unit): &(Candidate, [f64; 3])| f64::from(c.weight) * near(unit_distance_km(at, *unit), reach);
+        let shares = self.candidates.iter().map(|c| (share(c), c.1));
+        shares.fold((0.0, at), |best, next| if next.0 > best.0 { next } else { best })
     }
 }
 
@@ -169,6 +172,14 @@ mod tests {
         let claimed = wrong.radius;
         assert!(t.radius.p50_km >= claimed.p50_km, "never tighter than the newest estimate");
         assert!(t.radius.p95_km as f64 > t.position.distance_km(wrong.position()), "the disagreement is inside");
+    }
+
+    #[test]
+    fn a_place_between_many_unlikely_candidates_does_not_win() {
+        let mut track = Track::new();
+        let around = [(48.0, 11.0, 0.4), (50.0, 13.0, 0.2), (50.2, 13.0, 0.2), (50.0, 13.3, 0.2)];
+        let t = (0..4).map(|i| track.push(minutes(i), &estimate(&around, 20.0))).last().unwrap();
+        assert!(t.position.distance_km(LatLon::new(48.0, 11.0).unwrap()) < 1.0, "{}", t.position);
     }
 
     #[test]

@@ -74,8 +74,10 @@ fn it_keeps_what_the_readme_promises() {
     assert_eq!(told("mapped_sites"), recipe.geocells.sites.map(i64::from));
     assert_eq!(bundle.geocells.sites().len() as i64, told("mapped_sites").unwrap());
     let [random, towns] = ["random", "towns"].map(|holdout| &bundle.manifest.figures[holdout]);
-    assert!(random.figures.country.unwrap() >= 95.0 && random.figures.median_km <= 11.0);
-    assert!(towns.figures.country.unwrap() >= 90.0 && towns.figures.score >= 4525.0, "the poster's own score");
+    assert!(random.figures.country.unwrap() >= 95.0 && random.figures.median_km <= 10.0);
+    assert!(random.figures.within.city >= 70.0, "{random:?}");
+    assert!(towns.figures.country.unwrap() >= 91.0);
+    assert!(towns.figures.median_km <= 44.0 && towns.figures.score >= 4525.0, "the poster's own");
     for evaluation in bundle.manifest.figures.values() {
         let [refined, one, centroid] =
             [Some(&evaluation.figures), evaluation.one_view.as_ref(), evaluation.centroid.as_ref()].map(Option::unwrap);
@@ -144,8 +146,7 @@ fn onnxruntime_gives_the_same_embeddings_and_cells() {
     }
     alike.sort_unstable_by(f64::total_cmp);
     println!("least cosines {:.6?}, same best cell on {same} of {PANORAMAS}", &alike[..5]);
-    // Our convolutions are on bytes, theirs on floats: here and there a panorama moves further.
-    assert!(alike[0] >= 0.998 && alike[PANORAMAS / 100] >= 0.999, "least cosines {:?}", &alike[..PANORAMAS / 100]);
+    assert!(alike[0] >= 0.999, "least cosines {:?}", &alike[..5]);
     // Neighbouring cells, a few towns each, are often as good as equal; whether that costs anything is what the columns
     // below tell.
     assert!(same * 100 >= PANORAMAS * 95, "same best cell on {same} of {PANORAMAS}");

@@ -43,7 +43,8 @@ pub fn round_to_bytes(weight: &mut [f32], outputs: usize) {
 
 fn scale(row: &[f32]) -> f32 {
     let largest = row.iter().fold(0f32, |a, w| a.max(w.abs()));
-    if largest > 0.0 { largest / 127.0 } else { 1.0 }
+    let scale = largest / 127.0;
+    if scale > 0.0 { scale } else { 1.0 }
 }
 
 fn step(weight: f32, scale: f32) -> f32 {

@@ -3,7 +3,7 @@
 use aligned_vec::{AVec, ConstAlign};
 
 use crate::cpu::Kernel;
-use crate::maths::exp2;
+use crate::maths::exponentials;
 use crate::simd::{Simd, Work, run};
 use crate::tile::{FloatTile, Tiles};
 
@@ -122,7 +122,7 @@ impl Work for Heads<'_> {
                     }
                     for (i, inverse) in inverse.iter_mut().enumerate().take(count) {
                         // SAFETY: the processor has the instructions.
-                        *inverse = unsafe { softmax::<S>(&mut scores[i * padded..][..tokens], scale) };
+                        *inverse = unsafe { exponentials::<S>(&mut scores[i * padded..][..tokens], scale) };
                     }
                     for block in 0..value_blocks {
                         let column = block * columns;
@@ -199,37 +199,5 @@ fn pack_values(values: &[f32], stride: usize, tokens: usize, head: usize, column
             row[..own].copy_from_slice(&values[token * stride + first..][..own]);
             row[own..].fill(0.0);
         }
-    }
-}
-
-/// Scores to `2^(scale * (score - largest))`; gives one over their sum.
-#[inline(always)]
-unsafe fn softmax<S: Simd>(scores: &mut [f32], scale: f32) -> f32 {
-    // SAFETY: the caller vouches for the instructions; parts stay inside the slice.
-    unsafe {
-        let whole = scores.len() / S::LANES * S::LANES;
-        let mut most = S::splat(f32::NEG_INFINITY);
-        for at in (0..whole).step_by(S::LANES) {
-            most = S::max(most, S::load(scores.as_ptr().add(at)));
-        }
-        let rest = &mut scores[whole..];
-        let largest = rest.iter().copied().fold(S::largest(most), f32::max);
-        let (shift, scale) = (S::splat(largest), S::splat(scale));
-        let mut sum = S::splat(0.0);
-        let rest_length = rest.len();
-        let mut total = 0.0;
-        if rest_length > 0 {
-            let p = rest.as_mut_ptr();
-            let y = exp2::<S>(S::mul(S::sub(S::load_part(p, rest_length), shift), scale));
-            S::store_part(p, y, rest_length);
-            total = rest.iter().sum::<f32>();
-        }
-        for at in (0..whole).step_by(S::LANES) {
-            let p = scores.as_mut_ptr().add(at);
-            let y = exp2::<S>(S::mul(S::sub(S::load(p), shift), scale));
-            S::store(p, y);
-            sum = S::add(sum, y);
-        }
-        1.0 / (total + S::sum(sum))
     }
 }

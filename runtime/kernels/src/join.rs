@@ -1,7 +1,7 @@
 //! Joins nodes of an ONNX file before tract reads it: what our operators take the place of becomes one node each.
 //!
-//! tract makes ten to twenty nodes of a quantised linear layer or a LayerNorm, and looks at each several times before
-//! [`fuse`](crate::fuse) could replace them: that was a third of the time to a first result. `forms` finds what can be
+//! tract makes ten to twenty nodes of a quantised linear layer, a LayerNorm or an attention, and looks at each several times
+//! before [`fuse`](crate::fuse) could replace them: that was more than a third of the time to a first result. `forms` finds what can be
 //! joined; `layers` packs it from where its weights are. tract knows neither: it is told of nodes and inputs without a
 //! meaning, which get one when it has read the rest.
 
@@ -28,6 +28,7 @@ use layers::Layers;
 
 /// Bytes of the name of a size.
 const LONGEST_SIZE: usize = 64;
+const ELSEWHERE: &str = "weights in another file";
 /// The operator of joined nodes, while tract does not know them.
 const JOINED: &str = "HomingJoined";
 
@@ -47,8 +48,8 @@ impl Weights for Inside {
     }
 }
 
-/// Reads a file with `onnx`, its quantised linear layers and LayerNorms joined and packed for `kernel`. What has another form
-/// stays as it is, and so does all of a file with graphs inside nodes; a linear layer that has the form, but a weight of
+/// Reads a file with `onnx`, its quantised linear layers, LayerNorms and attentions behind three linear layers of
+/// `[sequences, tokens, width]` joined and packed for `kernel`. What has another form stays as it is, and so does all of a file with graphs inside nodes; a linear layer that has the form, but a weight of
 /// -128 or a zero point of weights, is an error. `weights` knows also those that are said to be elsewhere (ONNX, "external
 /// data").
 ///
@@ -57,17 +58,20 @@ impl Weights for Inside {
 pub fn read(onnx: Onnx, mut file: ModelProto, kernel: Kernel, weights: &dyn Weights) -> TractResult<InferenceModel> {
     file.graph.as_ref().map_or(Ok(()), check)?;
     let (mut joined, mut constants) = (Vec::new(), HashMap::new());
+    let onnx_itself = file.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
+    let opset = onnx_itself.map_or(0, |set| set.version);
     if let Some(graph) = &mut file.graph {
         let layers = Layers { kernel, weights };
         if is_plain(graph) {
-            joined = forms::join(graph, &layers)?;
+            joined = forms::join(graph, opset, &layers)?;
         }
         constants = elsewhere(graph, &layers)?;
     }
     let parsed = onnx.parse(&file, None)?;
     let (mut model, outlets) = (parsed.model, parsed.outlets_by_name);
     for (output, op) in joined {
-        model.node_mut(outlets[&output].node).op = op;
+        let Some(outlet) = outlets.get(&output) else { bail!("a node whose first output has no name") };
+        model.node_mut(outlet.node).op = op;
     }
     for name in parsed.unresolved_inputs {
         let Some(constant) = constants.remove(&name) else { bail!("no node gives {name}, which another reads") };
@@ -91,6 +95,7 @@ fn elsewhere(graph: &mut GraphProto, layers: &Layers) -> TractResult<HashMap<Str
             constants.insert(weight.name.clone(), layers.tensor(weight)?);
         } else {
             weight.raw_data = layers.weights.raw(weight).to_vec();
+            ensure!(!weight.raw_data.is_empty(), ELSEWHERE);
             weight.data_location = None;
         }
     }
@@ -112,16 +117,18 @@ fn is_plain(graph: &GraphProto) -> bool {
         && !graph.node.iter().any(|node| node.op_type == JOINED)
 }
 
-/// What tract would not survive: an output that nobody gives, text as a weight, a size that is a formula without end.
+/// What tract would not survive: an output that nobody gives, text as a weight, a size that is a formula without end. And
+/// weights inside nodes that are said to be in another file.
 fn check(graph: &GraphProto) -> TractResult<()> {
-    let inside = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
-    for weight in graph.initializer.iter().chain(inside) {
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    for weight in attributes().filter_map(|a| a.t.as_ref()) {
+        ensure!(weight.data_location != Some(DataLocation::External as i32), ELSEWHERE);
+    }
+    for weight in graph.initializer.iter().chain(attributes().filter_map(|a| a.t.as_ref())) {
         ensure!(weight.data_type != DataType::String as i32, "{} is text and no numbers", weight.name);
     }
-    for weight in graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref()) {
-        let elsewhere = weight.data_location == Some(DataLocation::External as i32);
-        ensure!(!elsewhere, "weights in another file");
-    }
+    // As deep as whoever decoded the file allowed.
+    attributes().flat_map(|a| a.g.iter().chain(&a.graphs)).try_for_each(check)?;
     for input in &graph.input {
         let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
             continue;

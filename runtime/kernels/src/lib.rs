@@ -23,7 +23,7 @@ pub use cpu::{Kernel, KernelError, VARIABLE};
 pub use fuse::{Fused, Packed, fuse};
 pub use join::{Inside, Weights, read};
 pub use linear::{Epilogue, Linear, Matrix, ShapeError};
-pub use maths::Activation;
+pub use maths::{Activation, softmax};
 pub use peak::multiply_in_registers;
 pub use rows::{Bytes, LayerNorm, layer_norm};
 

@@ -164,7 +164,7 @@ impl Linear {
             padded.resize(width, 0.0);
             padded
         };
-        let scales = padded(&mut (0..outputs).map(|i| scales[i % scales.len()]));
+        let scales = padded(&mut scales.iter().copied());
         let bias = padded(&mut bias.iter().copied());
         Linear { kernel, inputs, outputs, columns, groups, weights, sums, scales, bias }
     }

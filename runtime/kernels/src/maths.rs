@@ -47,6 +47,57 @@ pub(crate) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
     }
 }
 
+/// Numbers to `2^(scale * (number - largest))`; gives one over their sum.
+///
+/// # Safety
+/// The processor must have `S`'s instructions.
+#[inline(always)]
+pub(crate) unsafe fn exponentials<S: Simd>(numbers: &mut [f32], scale: f32) -> f32 {
+    // SAFETY: as this function's own; parts stay inside the slice.
+    unsafe {
+        let whole = numbers.len() / S::LANES * S::LANES;
+        let mut most = S::splat(f32::NEG_INFINITY);
+        for at in (0..whole).step_by(S::LANES) {
+            most = S::max(most, S::load(numbers.as_ptr().add(at)));
+        }
+        let rest = &mut numbers[whole..];
+        let largest = rest.iter().copied().fold(S::largest(most), f32::max);
+        let (shift, scale) = (S::splat(largest), S::splat(scale));
+        let mut sum = S::splat(0.0);
+        let rest_length = rest.len();
+        let mut total = 0.0;
+        if rest_length > 0 {
+            let p = rest.as_mut_ptr();
+            let y = exp2::<S>(S::mul(S::sub(S::load_part(p, rest_length), shift), scale));
+            S::store_part(p, y, rest_length);
+            total = rest.iter().sum::<f32>();
+        }
+        for at in (0..whole).step_by(S::LANES) {
+            let p = numbers.as_mut_ptr().add(at);
+            let y = exp2::<S>(S::mul(S::sub(S::load(p), shift), scale));
+            S::store(p, y);
+            sum = S::add(sum, y);
+        }
+        1.0 / (total + S::sum(sum))
+    }
+}
+
+/// Numbers to their softmax, in place: each positive, their sum 1. None, and nothing happens.
+pub fn softmax(kernel: Kernel, numbers: &mut [f32]) {
+    run(kernel, Softmax(numbers));
+}
+
+struct Softmax<'a>(&'a mut [f32]);
+
+impl Work for Softmax<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the processor has the instructions (`simd::run`).
+        let inverse = unsafe { exponentials::<S>(self.0, std::f32::consts::LOG2_E) };
+        self.0.iter_mut().for_each(|number| *number *= inverse);
+    }
+}
+
 /// 1 / (1 + e^-x).
 #[inline(always)]
 unsafe fn sigmoid<S: Simd>(x: S::F) -> S::F {

@@ -155,6 +155,7 @@ impl EvalOp for AttentionOp {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let &[sequences, tokens, three] = inputs[0].shape() else { bail!("queries, keys and values of rank 3") };
         let (width, all) = (three / 3, floats(&inputs[0])?);
+        ensure!(!all.is_empty(), "no queries, keys and values");
         let head = width / self.heads;
         let projections = Projections { parts: [all, &all[width..], &all[2 * width..]], stride: three };
         let shape = Shape { sequences, tokens, heads: self.heads, head, scale: self.scale };

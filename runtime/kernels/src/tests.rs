@@ -286,6 +286,25 @@ fn extreme_bytes_do_not_overflow() {
 }
 
 #[test]
+fn a_softmax_is_the_softmax_however_large_the_numbers() {
+    for kernel in Kernel::available() {
+        for (count, factor) in [(1, 1.0), (7, 3.0), (33, 90.0), (5987, 12.0)] {
+            let logits: Vec<f32> = noise(count as u64, count).iter().map(|x| 1000.0 + x * factor).collect();
+            let most = logits.iter().copied().fold(f32::MIN, f32::max);
+            let exact: Vec<f64> = logits.iter().map(|x| f64::from(x - most).exp()).collect();
+            let sum: f64 = exact.iter().sum();
+            let mut found = logits;
+            softmax(kernel, &mut found);
+            for (f, e) in found.iter().zip(exact) {
+                let e = e / sum;
+                assert!((f64::from(*f) - e).abs() <= 4e-6 * e + 1e-30, "{kernel}: {f}, not {e}");
+            }
+        }
+        softmax(kernel, &mut []);
+    }
+}
+
+#[test]
 fn layers_beside_each_other_are_the_layers() {
     for kernel in Kernel::available() {
         let values = noise(1, 5 * 24);
@@ -293,17 +312,22 @@ fn layers_beside_each_other_are_the_layers() {
         rows.take(&values, 24, None);
         // Odd widths, and widths that are whole panels of every kernel.
         for widths in [[17, 64, 1], [96, 192, 96]] {
-            let layers: Vec<Linear> = [(widths[0], 2u64), (widths[1], 3), (widths[2], 4)]
-                .map(|(n, seed)| {
-                    let (scales, bias) = (noise(seed + 9, n), noise(seed + 20, n));
-                    Linear::new(kernel, (24, n), &bytes(seed, 24 * n), &scales, &bias).unwrap()
-                })
-                .into();
+            let parts = [(widths[0], 2u64), (widths[1], 3), (widths[2], 4)]
+                .map(|(n, seed)| (bytes(seed, 24 * n), noise(seed + 9, n), noise(seed + 20, n)));
+            let matrices: Vec<Matrix> = (parts.iter())
+                .map(|(weights, scales, bias)| Matrix { outputs: bias.len(), weights, scales, bias })
+                .collect();
+            let one = |m: &Matrix| Linear::new(kernel, (24, m.outputs), m.weights, m.scales, m.bias).unwrap();
+            let layers: Vec<Linear> = matrices.iter().map(one).collect();
             let joint = Linear::beside(&layers.iter().collect::<Vec<_>>());
+            let at_once = Linear::of(kernel, 24, &matrices).unwrap();
             let all: usize = widths.iter().sum();
             let epilogue = Epilogue { activation: Activation::QuickGelu, ..Epilogue::NONE };
             let mut out = vec![0f32; 5 * all];
             joint.run(&rows, epilogue, &mut out);
+            let mut again = vec![0f32; 5 * all];
+            at_once.run(&rows, epilogue, &mut again);
+            assert_eq!(out, again);
             let mut first = 0;
             for layer in &layers {
                 let mut own = vec![0f32; 5 * layer.outputs()];

@@ -11,6 +11,7 @@ use tch::{Kind, Tensor, nn, nn::Init, nn::ModuleT};
 
 use crate::recipe::{self, StemLayer};
 
+use super::rounding;
 use super::transformer::{Blocks, Products, Shape, layer_norm};
 
 /// Epsilon of the stem's batch normalisation.
@@ -50,9 +51,10 @@ impl Tower {
         }
     }
 
-    /// From now on linear layers compute like this, and convolutions, which stay floats in the int8 graph.
+    /// From now on linear layers compute like this, and convolutions, whose weights alone are rounded in the int8 graph.
     pub fn compute(&mut self, products: Products) {
         self.stem_kind = if products == Products::Bfloat16 { Kind::BFloat16 } else { Kind::Float };
+        self.patches.round(products == Products::Int8);
         self.blocks.compute(products);
     }
 
@@ -143,6 +145,17 @@ impl Patches {
         Patches::Stem(stages.collect())
     }
 
+    /// Whether weights behind the first convolution are rounded, which sees the picture itself.
+    fn round(&mut self, rounded: bool) {
+        let Patches::Stem(stages) = self else { return };
+        for stage in stages.iter_mut().skip(1) {
+            match stage {
+                Stage::Conv(conv) => conv.rounded = rounded,
+                Stage::Residual(first, second) => (first.rounded, second.rounded) = (rounded, rounded),
+            }
+        }
+    }
+
     /// In the kind of the pixels.
     fn forward(&self, pixels: &Tensor, train: bool) -> Tensor {
         match self {
@@ -167,6 +180,7 @@ struct NormedConv {
     norm: nn::BatchNorm,
     stride: i64,
     pad: i64,
+    rounded: bool,
 }
 
 impl NormedConv {
@@ -179,7 +193,7 @@ impl NormedConv {
             ws_init: Init::Const(gain),
             ..nn::BatchNormConfig::default()
         };
-        NormedConv { weight, norm: nn::batch_norm2d(path / "norm", shape[0], config), stride, pad }
+        NormedConv { weight, norm: nn::batch_norm2d(path / "norm", shape[0], config), stride, pad, rounded: false }
     }
 
     /// Takes over a convolution with its bias, and gives what it makes of `x`, which the normalisation leaves as it is.
@@ -208,8 +222,10 @@ impl NormedConv {
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let weight = self.weight.to_kind(x.kind());
-        let y = x.conv2d(&weight, None::<&Tensor>, [self.stride; 2], [self.pad; 2], [1; 2], 1);
+        // The normalisation behind it multiplies whole outputs: what is rounded before is rounded as after.
+        let own = || rounding::weight(&self.weight.flatten(1, -1)).view_as(&self.weight);
+        let weight = if self.rounded { own() } else { self.weight.shallow_clone() };
+        let y = x.conv2d(&weight.to_kind(x.kind()), None::<&Tensor>, [self.stride; 2], [self.pad; 2], [1; 2], 1);
         self.norm.forward_t(&y, train)
     }
 }

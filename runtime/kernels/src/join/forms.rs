@@ -13,8 +13,8 @@ use super::layers::Layers;
 pub(super) enum Form<'a> {
     /// Quantised linear layers of the same rows, their results one after the other.
     Linear(Vec<LinearForm<'a>>),
-    /// Attention on queries, keys and values beside each other.
-    Attention { heads: usize, head: usize, scale: f32 },
+    /// Attention on queries, keys and values of so many numbers beside each other.
+    Attention { heads: i64, width: i64, scale: f32 },
     /// A LayerNorm over the last axis.
     LayerNorm { gain: &'a TensorProto, shift: &'a TensorProto, epsilon: f32 },
 }
@@ -30,7 +30,7 @@ pub(super) struct LinearForm<'a> {
 
 /// Nodes that become one.
 struct Found<'a> {
-    /// The last of them, whose place it gets.
+    /// The one whose place and name it gets.
     place: usize,
     input: &'a str,
     form: Form<'a>,
@@ -40,10 +40,14 @@ struct Found<'a> {
 ///
 /// # Errors
 /// When a layer cannot be packed.
-pub(super) fn join(graph: &mut GraphProto, layers: &Layers) -> TractResult<Vec<(String, Box<dyn InferenceOp>)>> {
+pub(super) fn join(
+    graph: &mut GraphProto,
+    opset: i64,
+    layers: &Layers,
+) -> TractResult<Vec<(String, Box<dyn InferenceOp>)>> {
     // What leads nowhere reads values too.
     drop_unread(graph);
-    let known = Known::of(graph);
+    let known = Known::of(graph, opset);
     let mut found: BTreeMap<usize, Found> = known.alone().map(|found| (found.place, found)).collect();
     for node in known.nodes {
         if let Some(attention) = known.attention(node) {
@@ -61,9 +65,12 @@ pub(super) fn join(graph: &mut GraphProto, layers: &Layers) -> TractResult<Vec<(
         node.domain.clear();
         node.input = vec![input];
         node.attribute.clear();
-        // A node of either form has one output.
+        // Each form has one output.
         ops.extend(node.output.first().cloned().map(|output| (output, op)));
     }
+    // A layer of three gives more than the one whose name it has.
+    let joined = |name: &String| ops.iter().any(|(output, _)| output == name);
+    graph.value_info.retain(|info| !joined(&info.name));
     drop_unread(graph);
     Ok(ops)
 }
@@ -75,10 +82,11 @@ struct Known<'a> {
     givers: HashMap<&'a str, usize>,
     readers: HashMap<&'a str, Vec<usize>>,
     outputs: HashSet<&'a str>,
+    opset: i64,
 }
 
 impl<'a> Known<'a> {
-    fn of(graph: &'a GraphProto) -> Self {
+    fn of(graph: &'a GraphProto, opset: i64) -> Self {
         let mut known = Known {
             nodes: &graph.node,
             constants: (graph.initializer.iter())
@@ -88,6 +96,7 @@ impl<'a> Known<'a> {
             givers: HashMap::new(),
             readers: HashMap::new(),
             outputs: graph.output.iter().map(|output| &*output.name).collect(),
+            opset,
         };
         for (i, node) in graph.node.iter().enumerate() {
             // A name that is empty means that nothing is there.
@@ -110,9 +119,17 @@ impl<'a> Known<'a> {
     /// The only reader of a node's only output, if it has this operator; and its place.
     fn reader(&self, node: &NodeProto, op_type: &str) -> Option<(usize, &'a NodeProto)> {
         let [output] = &node.output[..] else { return None };
-        let [reader] = self.readers.get(&**output)?[..] else { return None };
+        let reader = self.lone(output)?;
         let next = &self.nodes[reader];
-        (next.op_type == op_type && !self.outputs.contains(&**output)).then_some((reader, next))
+        (next.op_type == op_type).then_some((reader, next))
+    }
+
+    /// The place of the only reader of a value that is no output.
+    fn lone(&self, value: &str) -> Option<usize> {
+        match self.readers.get(value)?[..] {
+            [reader] if !self.outputs.contains(value) => Some(reader),
+            _ => None,
+        }
     }
 
     /// A constant of this type.
@@ -167,17 +184,22 @@ impl<'a> Known<'a> {
         Some(Found { place, input: x, form })
     }
 
-    /// `softmax(scale * Q K^T) V` over heads, by its softmax; Q, K and V are split from `[sequences, tokens, width]`.
+    /// `softmax(scale * Q K^T) V` over heads, by its softmax; Q, K and V are split from `[sequences, tokens, width]`, which
+    /// is taken for granted: a file need not state it. Nobody else may read what is between.
     fn attention(&self, softmax: &'a NodeProto) -> Option<Attention> {
         let [scores] = &softmax.input[..] else { return None };
-        let last = softmax.attribute.iter().all(|a| a.name != "axis" || a.i == -1 || a.i == 3);
+        // Before opset 13 it went over all axes from the one that is stated.
+        let last = match softmax.attribute.iter().find(|a| a.name == "axis") {
+            Some(axis) => axis.i == 3 || axis.i == -1,
+            None => self.opset >= 13,
+        };
         if softmax.op_type != "Softmax" || !last {
             return None;
         }
-        let (scores, after) = self.scaled(scores);
+        let (scores, after) = self.scaled(scores)?;
         let scores = self.giver(scores).filter(|node| node.op_type == "MatMul")?;
         let [queries, keys] = &scores.input[..] else { return None };
-        let ((queries, of_queries), (keys, of_keys)) = (self.scaled(queries), self.scaled(keys));
+        let ((queries, of_queries), (keys, of_keys)) = (self.scaled(queries)?, self.scaled(keys)?);
         let (_, mix) = self.reader(softmax, "MatMul")?;
         let [shares, values] = &mix.input[..] else { return None };
         if softmax.output.first() != Some(shares) {
@@ -190,31 +212,28 @@ impl<'a> Known<'a> {
         let (place, joined) = self.reader(back, "Reshape")?;
         let &[0, _, width] = &self.integers(joined.input.get(1)?)?[..] else { return None };
         let (heads, head) = of_q;
-        let fits = of_q == of_k && of_q == of_v && heads.checked_mul(head) == usize::try_from(width).ok();
-        (fits && turned(back, [0, 2, 1, 3])).then_some(Attention {
-            place,
-            projections: [q, k, v],
-            heads,
-            head,
-            scale: after * of_queries * of_keys,
-        })
+        let fits = of_q == of_k && of_q == of_v && heads > 0 && heads.checked_mul(head) == Some(width);
+        let scale = after * of_queries * of_keys;
+        (fits && turned(back, [0, 2, 1, 3])).then_some(Attention { place, projections: [q, k, v], heads, width, scale })
     }
 
-    /// The node that gives what is split into heads and turned to a value, as its only reader; how many heads of how many
-    /// numbers.
-    fn split(&self, value: &str, axes: [i64; 4]) -> Option<(usize, (usize, usize))> {
+    /// The node that gives what is split into heads and turned to a value; how many heads of how many numbers.
+    fn split(&self, value: &str, axes: [i64; 4]) -> Option<(usize, (i64, i64))> {
+        self.lone(value)?;
         let turn = self.giver(value).filter(|node| turned(node, axes))?;
-        let reshape = self.giver(turn.input.first()?).filter(|node| node.op_type == "Reshape")?;
+        let split = turn.input.first()?;
+        self.lone(split)?;
+        let reshape = self.giver(split).filter(|node| node.op_type == "Reshape")?;
         let [whole, shape] = &reshape.input[..] else { return None };
-        // The first axis stays, and the heads take the last one: so the second stays too, whatever is said of it.
+        self.lone(whole)?;
+        // The first axis stays, and the heads take the last one: of three the second stays too, whatever is said of it.
         let &[0, _, heads, head] = &self.integers(shape)?[..] else { return None };
-        let place = *self.givers.get(&**whole)?;
-        self.reader(&self.nodes[place], "Reshape")?;
-        Some((place, (usize::try_from(heads).ok()?, usize::try_from(head).ok()?)))
+        Some((*self.givers.get(&**whole)?, (heads, head)))
     }
 
-    /// What a value is a multiple of, and the one number that it is multiplied with.
-    fn scaled(&self, value: &'a str) -> (&'a str, f32) {
+    /// What a value is a multiple of, and the one number that it is multiplied with; nothing where others read it.
+    fn scaled(&self, value: &'a str) -> Option<(&'a str, f32)> {
+        self.lone(value)?;
         let product = || {
             let node = self.giver(value)?;
             let [a, b] = &node.input[..] else { return None };
@@ -224,7 +243,7 @@ impl<'a> Known<'a> {
                 _ => None,
             }
         };
-        product().unwrap_or((value, 1.0))
+        Some(product().filter(|(of, _)| self.lone(of).is_some()).unwrap_or((value, 1.0)))
     }
 
     /// The one float that a value is.
@@ -273,16 +292,16 @@ struct Attention {
     /// The node that joins the heads.
     place: usize,
     projections: [usize; 3],
-    heads: usize,
-    head: usize,
+    heads: i64,
+    /// Numbers of all heads.
+    width: i64,
     scale: f32,
 }
 
 impl Attention {
     /// Makes one layer of the three that project, if they are linear layers of the same rows, and an attention behind it.
     fn take_projections<'a>(self, found: &mut BTreeMap<usize, Found<'a>>, nodes: &'a [NodeProto]) {
-        let Attention { place, projections, heads, head, scale } = self;
-        let width = (heads * head) as i64;
+        let Attention { place, projections, heads, width, scale } = self;
         let layer = |place: &usize| match found.get(place) {
             Some(Found { input, form: Form::Linear(layers), .. }) => match &layers[..] {
                 [LinearForm { weights, .. }] => match weights.dims[..] {
@@ -298,6 +317,8 @@ impl Attention {
         if layers[0].is_none() || layers[0] != layers[1] || layers[0] != layers[2] || q == k || q == v || k == v {
             return;
         }
+        // The first of the three gives all of them.
+        let [input] = &nodes[q].output[..] else { return };
         for other in [k, v] {
             if let Some(Found { form: Form::Linear(more), .. }) = found.remove(&other)
                 && let Some(Found { form: Form::Linear(layers), .. }) = found.get_mut(&q)
@@ -305,10 +326,7 @@ impl Attention {
                 layers.extend(more);
             }
         }
-        // The first of the three gives all of them.
-        if let [input] = &nodes[q].output[..] {
-            found.insert(place, Found { place, input, form: Form::Attention { heads, head, scale } });
-        }
+        found.insert(place, Found { place, input, form: Form::Attention { heads, width, scale } });
     }
 }
 
@@ -328,8 +346,10 @@ fn other<'a>(operator: &'a NodeProto, node: &NodeProto) -> Option<&'a str> {
 
 /// Removes nodes and weights that nobody reads any more.
 fn drop_unread(graph: &mut GraphProto) {
-    let givers: HashMap<&str, usize> =
-        graph.node.iter().enumerate().flat_map(|(i, node)| node.output.iter().map(move |name| (&**name, i))).collect();
+    let givers: HashMap<&str, usize> = (graph.node.iter().enumerate())
+        .flat_map(|(i, node)| node.output.iter().map(move |name| (&**name, i)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
     // A weight that is an input too stays: without it tract would ask for the input.
     let mut read: HashSet<String> = graph.input.iter().map(|input| input.name.clone()).collect();
     let mut wanted = vec![false; graph.node.len()];

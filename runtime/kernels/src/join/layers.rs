@@ -29,14 +29,14 @@ impl Layers<'_> {
     pub fn pack(&self, node: &str, form: Form) -> TractResult<Box<dyn InferenceOp>> {
         match form {
             Form::Linear(layers) => self.linear(node, &layers),
-            Form::Attention { heads, head, scale } => {
+            Form::Attention { heads, width, scale } => {
+                let (heads, width) = (usize::try_from(heads)?, usize::try_from(width)?);
+                let inputs = width.checked_mul(3).with_context(|| format!("{node} is {width} wide"))?;
                 let op = Box::new(AttentionOp { kernel: self.kernel, heads, scale });
-                let width = heads * head;
-                Ok(expand(ByRows { name: "HomingAttention", op, inputs: 3 * width, outputs: width }))
+                Ok(expand(ByRows { name: "HomingAttention", op, inputs, outputs: width }))
             }
             Form::LayerNorm { gain, shift, epsilon } => {
                 let (gain, shift) = (self.floats(node, "gain", gain)?, self.floats(node, "bias", shift)?);
-                ensure!(gain.len() == shift.len(), "{node} has {} gains and {} shifts", gain.len(), shift.len());
                 let width = gain.len();
                 let norm = Arc::new(LayerNorm { gain, shift, epsilon });
                 let op = Box::new(LayerNormOp { kernel: self.kernel, norm });
@@ -60,7 +60,6 @@ impl Layers<'_> {
             matrices.push((inputs, outputs, bytes, scales, bias));
         }
         let inputs = matrices.first().map_or(0, |first| first.0);
-        ensure!(matrices.iter().all(|m| m.0 == inputs), "{node} has matrices for other rows");
         let beside: Vec<Matrix> = (matrices.iter())
             .map(|(_, outputs, weights, scales, bias)| Matrix { outputs: *outputs, weights, scales, bias })
             .collect();
@@ -89,6 +88,8 @@ impl Layers<'_> {
             [] => weight.float_data.clone(),
             raw => raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         };
+        let stated = shape(weight)?.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
+        ensure!(stated == Some(floats.len()), "{what} of {node} has {} numbers and another shape", floats.len());
         ensure!(floats.iter().all(|number| number.is_finite()), "{what} of {node} holds NaN or an infinite number");
         Ok(floats)
     }

@@ -74,8 +74,9 @@ fn operators(file: &ModelProto) -> Vec<&str> {
 /// Joins a file; gives the names of the operators that became of it.
 fn joined(file: &mut ModelProto) -> Vec<String> {
     let layers = Layers { kernel: Kernel::Portable, weights: &Inside };
+    let opset = file.opset_import.first().map_or(0, |set| set.version);
     let graph = file.graph.as_mut().filter(|graph| is_plain(graph));
-    let ops = graph.map(|graph| join(graph, &layers).unwrap()).unwrap_or_default();
+    let ops = graph.map(|graph| join(graph, opset, &layers).unwrap()).unwrap_or_default();
     ops.iter().map(|(_, op)| op.name().to_string()).collect()
 }
 
@@ -138,7 +139,7 @@ fn what_has_another_form_stays() {
 #[test]
 fn bad_weights_and_names_are_refused() {
     type Change = fn(&mut GraphProto);
-    let changes: [(&str, Change); 8] = [
+    let changes: [(&str, Change); 12] = [
         ("no node gives the output nobody", |g| g.output.push(value("nobody"))),
         ("scales is text and no numbers", |g| g.initializer[4].data_type = DataType::String as i32),
         ("a size of input x has a name of 65 bytes", |g| {
@@ -153,6 +154,18 @@ fn bad_weights_and_names_are_refused() {
         ("y has zero points of weights other than 0", |g| g.initializer[3].raw_data = vec![1]),
         ("bias of y holds NaN or an infinite number", |g| g.initializer[5].raw_data = floats(&[f32::NAN; 3])),
         ("no node gives nobody, which another reads", |g| g.node[0].input[0] = "nobody".to_owned()),
+        ("gain of norm has 2 numbers and another shape", |g| {
+            g.initializer[..2].iter_mut().for_each(|t| t.dims = vec![3])
+        }),
+        ("weights in another file", |g| {
+            let t = TensorProto { data_location: Some(DataLocation::External as i32), ..TensorProto::default() };
+            g.node[0].attribute.push(AttributeProto { t: Some(t), ..AttributeProto::default() });
+        }),
+        ("no node gives the output inner", |g| {
+            let inner = GraphProto { output: vec![value("inner")], ..GraphProto::default() };
+            g.node[0].attribute.push(AttributeProto { g: Some(inner), ..AttributeProto::default() });
+        }),
+        ("a node whose first output has no name", |g| g.node[6].output.insert(0, String::new())),
         // A file cannot say for itself what only we may put in.
         ("", |g| g.node.push(node(JOINED, &["x"], &["z"]))),
     ];
@@ -227,36 +240,50 @@ fn an_attention_and_its_projections_are_two_nodes_and_compute_what_they_say() {
 
 #[test]
 fn an_attention_of_another_form_stays() {
-    type Change = fn(&mut GraphProto);
-    let of = |g: &mut GraphProto, output: &str| g.node.iter().position(|n| n.output[0] == output).unwrap();
-    let changes: [(&str, usize, Change); 6] = [
-        ("another reads the keys", 3, |g| {
-            g.node.push(node("Relu", &["k"], &["z"]));
-            g.output.push(value("z"));
+    type Change = fn(&mut ModelProto);
+    fn of<'a>(file: &'a mut ModelProto, output: &str) -> &'a mut NodeProto {
+        graph(file).node.iter_mut().find(|n| n.output[0] == output).unwrap()
+    }
+    fn relu(file: &mut ModelProto, of: &str) {
+        graph(file).node.push(node("Relu", &[of], &["z"]));
+        graph(file).output.push(value("z"));
+    }
+    let changes: [(&str, Change); 12] = [
+        ("another reads the keys", |f| relu(f, "k")),
+        ("another reads the queries, split", |f| relu(f, "q.split")),
+        ("another reads the queries, turned", |f| relu(f, "q.turned")),
+        ("another reads the queries, scaled", |f| relu(f, "scaled")),
+        ("another reads the scores", |f| relu(f, "scores")),
+        ("the values are an output", |f| graph(f).output.push(value("v"))),
+        ("the scores are an output", |f| graph(f).output.push(value("scores"))),
+        ("keys of other rows", |f| {
+            let others = ["others", "other_scale", "other_zero"];
+            graph(f).node.push(node("DynamicQuantizeLinear", &["w"], &others));
+            of(f, "k.integers").input = ["others", "k.weights", "other_zero"].map(str::to_owned).to_vec();
+            of(f, "k.factor").input[0] = "other_scale".to_owned();
+            graph(f).input.push(value("w"));
         }),
-        ("the values are an output", 3, |g| g.output.push(value("v"))),
-        ("keys of other rows", 3, |g| {
-            g.node.push(node("DynamicQuantizeLinear", &["w"], &["others", "other_scale", "other_zero"]));
-            g.node[8].input = ["others", "k.weights", "other_zero"].map(str::to_owned).to_vec();
-            g.node[10].input[0] = "other_scale".to_owned();
-            g.input.push(value("w"));
-        }),
-        ("queries of keys", 2, |g| g.node[7].input[0] = "k.split".to_owned()),
-        ("heads turned otherwise", 3, |g| g.node[14].attribute[0].ints = vec![0, 2, 1, 3]),
-        ("a softmax over other axes", 3, |g| {
+        ("queries of values", |f| of(f, "q.turned").input[0] = "v.split".to_owned()),
+        ("heads turned otherwise", |f| of(f, "k.turned").attribute[0].ints = vec![0, 2, 1, 3]),
+        ("a softmax over other axes", |f| {
             let (name, r#type) = ("axis".to_owned(), AttributeType::Int as i32);
-            g.node[24].attribute.push(AttributeProto { name, r#type, i: 2, ..AttributeProto::default() });
+            of(f, "shares").attribute.push(AttributeProto { name, r#type, i: 2, ..AttributeProto::default() });
         }),
+        ("a softmax of before opset 13", |f| f.opset_import[0].version = 11),
     ];
-    let whole = attending();
-    let place = |output| of(&mut whole.graph.clone().unwrap(), output);
-    let places = [place("q.turned"), place("k.integers"), place("k.factor"), place("k.turned"), place("shares")];
-    assert_eq!(places, [7, 8, 10, 14, 24]);
-    for (what, expected, change) in changes {
+    for (what, change) in changes {
         let mut file = attending();
-        change(graph(&mut file));
+        change(&mut file);
         let found = joined(&mut file);
         assert!(found.iter().all(|name| name == "HomingLinear"), "{what}: {found:?}");
-        assert_eq!(found.len(), expected, "{what}: {found:?}");
+        assert_eq!(found.len(), if what.ends_with("of values") { 2 } else { 3 }, "{what}: {found:?}");
     }
+}
+
+#[test]
+fn stated_shapes_of_joined_values_are_forgotten() {
+    let mut file = attending();
+    graph(&mut file).value_info.push(value("q"));
+    joined(&mut file);
+    assert_eq!(graph(&mut file).value_info, []);
 }
