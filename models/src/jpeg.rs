@@ -16,6 +16,7 @@ type Outcome<T> = Result<T, &'static str>;
 
 const ENDS_EARLY: &str = "its data ends too early";
 const GARBLED: &str = "its data is garbled";
+const FINER: &str = "its colours have more samples than its brightness";
 
 #[derive(Default)]
 struct Component {
@@ -98,7 +99,13 @@ impl Walk {
         let sampling = |c: &Component| (1..=4).contains(&c.across) && (1..=4).contains(&c.down);
         let count = self.components.len();
         let sound = (1..=4).contains(&count) && count == usize::from(head[5]) && self.components.iter().all(sampling);
-        if sound && self.width > 0 && self.height > 0 { Ok(()) } else { Err(GARBLED) }
+        if !sound || self.width == 0 || self.height == 0 {
+            return Err(GARBLED);
+        }
+        // The decoder behind this one panics on what no camera makes.
+        let first = &self.components[0];
+        let finer = |c: &Component| c.across > first.across || c.down > first.down;
+        if self.components.iter().any(finer) { Err(FINER) } else { Ok(()) }
     }
 
     fn code_tables(&mut self, mut segment: &[u8]) -> Outcome<()> {
@@ -397,6 +404,15 @@ mod tests {
         let mut followed = sequential();
         followed.extend(b"more behind the picture's end, as phones put there");
         assert_eq!(fault(&followed), None);
+    }
+
+    #[test]
+    fn colours_finer_than_brightness_are_refused() {
+        let mut jpeg = sequential();
+        let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        // Behind the head of the frame three bytes for each component, the second of them its sampling.
+        jpeg[frame + 10 + 3 + 1] = 0x24;
+        assert_eq!(fault(&jpeg), Some(FINER));
     }
 
     #[test]

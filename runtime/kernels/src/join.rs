@@ -1,9 +1,9 @@
 //! Joins nodes of an ONNX file before tract reads it: what our operators take the place of becomes one node each.
 //!
 //! tract makes ten to twenty nodes of a quantised linear layer, a LayerNorm or an attention, and looks at each several times
-//! before [`fuse`](crate::fuse) could replace them: that was more than a third of the time to a first result. `forms` finds what can be
-//! joined; `layers` packs it from where its weights are. tract knows neither: it is told of nodes and inputs without a
-//! meaning, which get one when it has read the rest.
+//! before [`fuse`](crate::fuse) could replace them: that was more than a third of the time to a first result. `forms` finds
+//! what can be joined; `layers` packs it from where its weights are. tract knows neither: it is told of nodes and inputs
+//! without a meaning, which get one when it has read the rest.
 
 mod forms;
 mod layers;
@@ -48,13 +48,14 @@ impl Weights for Inside {
     }
 }
 
-/// Reads a file with `onnx`, its quantised linear layers, LayerNorms and attentions behind three linear layers of
-/// `[sequences, tokens, width]` joined and packed for `kernel`. What has another form stays as it is, and so does all of a file with graphs inside nodes; a linear layer that has the form, but a weight of
-/// -128 or a zero point of weights, is an error. `weights` knows also those that are said to be elsewhere (ONNX, "external
-/// data").
+/// Reads a file with `onnx`, its quantised linear layers, LayerNorms and attentions behind three linear layers joined and
+/// packed for `kernel`. What has another form stays as it is, and so does all of a file with graphs inside nodes; a linear
+/// layer that has the form, but a weight of -128 or a zero point of weights, is an error. That an attention is over
+/// `[sequences, tokens, width]` is found out only later: of another rank it is an error then. `weights` knows also those that
+/// are said to be elsewhere (ONNX, "external data").
 ///
 /// # Errors
-/// When tract does not understand the file, or a node reads what nobody gives.
+/// When a layer that has the form cannot be packed, when tract does not understand the file, or a node reads what nobody gives.
 pub fn read(onnx: Onnx, mut file: ModelProto, kernel: Kernel, weights: &dyn Weights) -> TractResult<InferenceModel> {
     file.graph.as_ref().map_or(Ok(()), check)?;
     let (mut joined, mut constants) = (Vec::new(), HashMap::new());
@@ -103,8 +104,8 @@ fn elsewhere(graph: &mut GraphProto, layers: &Layers) -> TractResult<HashMap<Str
     Ok(constants)
 }
 
-/// Whether each value has a name of its own, no node has graphs inside, which could read any value, and no node is called as joined
-/// ones are.
+/// Whether each value has a name of its own, no node has graphs inside, which could read any value, and no node is called as
+/// joined ones are.
 fn is_plain(graph: &GraphProto) -> bool {
     let constants: HashSet<&str> = graph.initializer.iter().map(|weight| &*weight.name).collect();
     let mut names: HashSet<&str> =

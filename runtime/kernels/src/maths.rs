@@ -47,7 +47,7 @@ pub(crate) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
     }
 }
 
-/// Numbers to `2^(scale * (number - largest))`; gives one over their sum.
+/// Numbers to `2^(scale * (number - largest))`, with a scale above 0; gives one over their sum.
 ///
 /// # Safety
 /// The processor must have `S`'s instructions.

@@ -5,7 +5,8 @@
 
 use tch::{Kind, Tensor};
 
-/// The weight of a linear layer [outputs, inputs], or of a convolution made flat, as `quantise::quantise_linear` rounds it: symmetric, one scale a row.
+/// The weight of a linear layer [outputs, inputs], or of a convolution made flat, as `quantise::quantise_linear` rounds it:
+/// symmetric, one scale a row.
 pub fn weight(w: &Tensor) -> Tensor {
     let rounded = tch::no_grad(|| {
         let largest = w.abs().amax([1], true);

@@ -51,7 +51,8 @@ impl Tower {
         }
     }
 
-    /// From now on linear layers compute like this, and convolutions, whose weights alone are rounded in the int8 graph.
+    /// From now on linear layers compute like this, and convolutions: of their weights those behind the first are rounded in
+    /// the int8 graph, and nothing else.
     pub fn compute(&mut self, products: Products) {
         self.stem_kind = if products == Products::Bfloat16 { Kind::BFloat16 } else { Kind::Float };
         self.patches.round(products == Products::Int8);

@@ -87,12 +87,9 @@ fn find<'m>(model: &'m TypedModel, node: &TypedNode) -> Option<Found<'m>> {
     }
     let heads = node.outputs[0].fact.shape[1].to_usize().ok()?;
     let widths = parts.map(|part| part.end - part.start);
-    (widths[0] == widths[1] && widths[0] == widths[2] && widths[0].is_multiple_of(heads)).then_some(Found {
-        parts,
-        heads,
-        scale,
-        last,
-    })
+    let alike = widths[0] == widths[1] && widths[0] == widths[2] && widths[0].is_multiple_of(heads);
+    // A softmax takes the largest score off, which is the largest still when it has been multiplied.
+    (alike && scale > 0.0 && scale.is_finite()).then_some(Found { parts, heads, scale, last })
 }
 
 /// Axes of queries, keys or values, by what they count. `Which` tells queries, keys and values of one projection apart.

@@ -9,6 +9,9 @@ use tract_onnx::tract_hir::internal::InferenceOp;
 use super::JOINED;
 use super::layers::Layers;
 
+/// Identities that are looked through for a constant.
+const LONGEST_CHAIN: usize = 16;
+
 /// What nodes are.
 pub(super) enum Form<'a> {
     /// Quantised linear layers of the same rows, their results one after the other.
@@ -69,8 +72,8 @@ pub(super) fn join(
         ops.extend(node.output.first().cloned().map(|output| (output, op)));
     }
     // A layer of three gives more than the one whose name it has.
-    let joined = |name: &String| ops.iter().any(|(output, _)| output == name);
-    graph.value_info.retain(|info| !joined(&info.name));
+    let joined: HashSet<&str> = ops.iter().map(|(output, _)| &**output).collect();
+    graph.value_info.retain(|info| !joined.contains(&*info.name));
     drop_unread(graph);
     Ok(ops)
 }
@@ -135,7 +138,7 @@ impl<'a> Known<'a> {
     /// A constant of this type.
     fn constant(&self, mut value: &'a str, kind: DataType) -> Option<&'a TensorProto> {
         // Constants that are alike are often one, passed on. A circle has no end.
-        for _ in 0..=self.nodes.len() {
+        for _ in 0..LONGEST_CHAIN {
             match self.giver(value) {
                 Some(node) if node.op_type == "Identity" => value = node.input.first()?,
                 _ => break,
@@ -212,8 +215,10 @@ impl<'a> Known<'a> {
         let (place, joined) = self.reader(back, "Reshape")?;
         let &[0, _, width] = &self.integers(joined.input.get(1)?)?[..] else { return None };
         let (heads, head) = of_q;
-        let fits = of_q == of_k && of_q == of_v && heads > 0 && heads.checked_mul(head) == Some(width);
         let scale = after * of_queries * of_keys;
+        // A softmax takes the largest score off, which is the largest still when it has been multiplied.
+        let multiple = scale > 0.0 && scale.is_finite();
+        let fits = of_q == of_k && of_q == of_v && heads > 0 && heads.checked_mul(head) == Some(width) && multiple;
         (fits && turned(back, [0, 2, 1, 3])).then_some(Attention { place, projections: [q, k, v], heads, width, scale })
     }
 

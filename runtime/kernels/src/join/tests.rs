@@ -248,7 +248,7 @@ fn an_attention_of_another_form_stays() {
         graph(file).node.push(node("Relu", &[of], &["z"]));
         graph(file).output.push(value("z"));
     }
-    let changes: [(&str, Change); 12] = [
+    let changes: [(&str, Change); 13] = [
         ("another reads the keys", |f| relu(f, "k")),
         ("another reads the queries, split", |f| relu(f, "q.split")),
         ("another reads the queries, turned", |f| relu(f, "q.turned")),
@@ -268,6 +268,9 @@ fn an_attention_of_another_form_stays() {
         ("a softmax over other axes", |f| {
             let (name, r#type) = ("axis".to_owned(), AttributeType::Int as i32);
             of(f, "shares").attribute.push(AttributeProto { name, r#type, i: 2, ..AttributeProto::default() });
+        }),
+        ("scores turned upside down", |f| {
+            graph(f).initializer.iter_mut().find(|t| t.name == "half").unwrap().raw_data = floats(&[-0.5]);
         }),
         ("a softmax of before opset 13", |f| f.opset_import[0].version = 11),
     ];
