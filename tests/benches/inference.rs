@@ -88,10 +88,8 @@ fn worker(arguments: &[String]) {
     assert!(VIEWS.is_multiple_of(threads), "{VIEWS} views are not shared equally by {threads} threads");
     let shape = [VIEWS / threads, 3, side, side];
     let pixels = pixels(side);
-    let shares: Vec<Tensor> = pixels
-        .chunks_exact(pixels.len() / threads)
-        .map(|share| Tensor::from_shape(&shape, share).expect("as many pixels as the shape has"))
-        .collect();
+    let tensor = |share: &[f32]| Tensor::from_shape(&shape, share).expect("as many pixels as the shape has");
+    let shares: Vec<Arc<Tensor>> = pixels.chunks_exact(pixels.len() / threads).map(|s| Arc::new(tensor(s))).collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     let before = memory_mb("VmRSS");
     let started = Instant::now();
@@ -115,8 +113,8 @@ fn worker(arguments: &[String]) {
         Ok((model.into_optimized()?.into_runnable()?, fused))
     };
     let (plan, fused) = build().expect("the graph is one of ours");
-    let encode = |share: &Tensor| -> Vec<f32> {
-        let output = plan.run(tvec!(share.clone().into())).expect("the graph runs");
+    let encode = |share: &Arc<Tensor>| -> Vec<f32> {
+        let output = plan.run(tvec!(share.clone().into_tvalue())).expect("the graph runs");
         output[0].to_plain_array_view::<f32>().expect("floats").iter().copied().collect()
     };
     let run = || -> Vec<f32> {

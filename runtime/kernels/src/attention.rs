@@ -38,7 +38,7 @@ pub struct Attention {
     kernel: Kernel,
     /// Keys by blocks of columns: `[block][head][columns]`.
     keys: AVec<f32, ConstAlign<64>>,
-    /// Values by blocks of columns: `[block][tokens][columns]`.
+    /// Values of a head that is no whole vectors: `[tokens][head, padded]`.
     values: AVec<f32, ConstAlign<64>>,
     /// Scores of a tile of queries, `[rows][tokens, padded]`.
     scores: AVec<f32, ConstAlign<64>>,
@@ -86,32 +86,42 @@ impl Work for Heads<'_> {
     unsafe fn run<S: Simd>(self) {
         let Heads { buffers, projections, shape, out } = self;
         let Shape { sequences, tokens, heads, head, scale } = shape;
-        let (columns, stride, width) = (S::FLOAT_COLUMNS, projections.stride, heads * head);
-        let (key_blocks, value_blocks) = (tokens.div_ceil(columns), head.div_ceil(columns));
+        let (stride, width) = (projections.stride, heads * head);
+        // Blocks of keys as even as vectors allow: one of few columns would have few sums, each of which waits for its last.
+        let vectors = tokens.div_ceil(S::LANES);
+        let key_blocks = (vectors * S::LANES).div_ceil(S::FLOAT_COLUMNS);
+        let columns = vectors.div_ceil(key_blocks) * S::LANES;
         let padded = key_blocks * columns;
+        let head_padded = head.next_multiple_of(S::LANES);
         buffers.keys.resize(key_blocks * head * columns, 0.0);
-        buffers.values.resize(value_blocks * tokens * columns, 0.0);
         buffers.scores.resize(S::FLOAT_ROWS * padded, 0.0);
         let [queries, keys, values] = projections.parts;
         let scale = scale * std::f32::consts::LOG2_E;
         for sequence in 0..sequences {
             for h in 0..heads {
                 let first = sequence * tokens * stride + h * head;
-                pack_keys(&keys[first..], stride, tokens, head, columns, &mut buffers.keys);
-                pack_values(&values[first..], stride, tokens, head, columns, &mut buffers.values);
+                pack_keys::<S>(&keys[first..], stride, tokens, head, columns, &mut buffers.keys);
+                // Values are read where they are, if only whole vectors of them are read.
+                let (values, value_stride) = if head == head_padded {
+                    (&values[first..], stride)
+                } else {
+                    pack_values(&values[first..], stride, tokens, head, head_padded, &mut buffers.values);
+                    (&buffers.values[..], head_padded)
+                };
                 let scores = &mut buffers.scores;
                 for (row, count) in Tiles::new(tokens, S::FLOAT_ROWS) {
                     let mut inverse = [0f32; 16];
                     for block in 0..key_blocks {
                         // SAFETY: the processor has the instructions (`simd::run`). `count` queries from `row` on lie
                         // `stride` apart inside `queries`, as `Attention::run` checked; a block of keys is `head *
-                        // columns`, the scores have FLOAT_ROWS rows of `padded`.
+                        // columns`, of at most FLOAT_COLUMNS columns; the scores have FLOAT_ROWS rows of `padded`.
                         unsafe {
                             let tile = FloatTile {
                                 depth: head,
                                 a: queries.as_ptr().add(first + row * stride),
                                 a_stride: stride,
                                 b: buffers.keys.as_ptr().add(block * head * columns),
+                                b_stride: columns,
                                 row_scales: std::ptr::null(),
                                 out: scores.as_mut_ptr().add(block * columns),
                                 out_stride: padded,
@@ -124,20 +134,21 @@ impl Work for Heads<'_> {
                         // SAFETY: the processor has the instructions.
                         *inverse = unsafe { exponentials::<S>(&mut scores[i * padded..][..tokens], scale) };
                     }
-                    for block in 0..value_blocks {
-                        let column = block * columns;
-                        // SAFETY: as above; the tile writes `count` rows of at most `head - column` floats, `width`
-                        // apart, from this head's place on, all inside `out`.
+                    for column in (0..head).step_by(S::FLOAT_COLUMNS) {
+                        // SAFETY: as above; there are `tokens` rows of `head_padded` values, `value_stride` apart; the tile
+                        // writes `count` rows of at most `head - column` floats, `width` apart, from this head's place on,
+                        // all inside `out`.
                         unsafe {
                             let tile = FloatTile {
                                 depth: tokens,
                                 a: scores.as_ptr(),
                                 a_stride: padded,
-                                b: buffers.values.as_ptr().add(block * tokens * columns),
+                                b: values.as_ptr().add(column),
+                                b_stride: value_stride,
                                 row_scales: inverse.as_ptr(),
                                 out: out.as_mut_ptr().add((sequence * tokens + row) * width + h * head + column),
                                 out_stride: width,
-                                columns: columns.min(head - column),
+                                columns: S::FLOAT_COLUMNS.min(head - column),
                             };
                             S::float_tile(count, tile.columns.div_ceil(S::LANES), &tile);
                         }
@@ -148,56 +159,48 @@ impl Work for Heads<'_> {
     }
 }
 
-/// Four numbers from `at` on.
+/// Keys turned: token t of block b is column `t - b * columns`. What columns behind the last token hold, nobody asks.
 #[inline(always)]
-fn quad(key: &[f32], at: usize) -> [f32; 4] {
-    [key[at], key[at + 1], key[at + 2], key[at + 3]]
-}
-
-/// Keys transposed: token t of block b is column `t - b * columns`. Columns beyond the last token are zero.
-#[inline(always)]
-fn pack_keys(keys: &[f32], stride: usize, tokens: usize, head: usize, columns: usize, packed: &mut [f32]) {
+fn pack_keys<S: Simd>(keys: &[f32], stride: usize, tokens: usize, head: usize, columns: usize, packed: &mut [f32]) {
     for (block, panel) in packed.chunks_exact_mut(head * columns).enumerate() {
         let first = block * columns;
         let own = columns.min(tokens - first);
-        let key = |column: usize| &keys[(first + column) * stride..][..head];
-        // Four keys at a time, four floats of each: whole vectors are read and written, and turned in registers.
         let (quads, fours) = (own / 4 * 4, head / 4 * 4);
         for column in (0..quads).step_by(4) {
-            let four = [key(column), key(column + 1), key(column + 2), key(column + 3)];
+            let four = &keys[(first + column) * stride..][..3 * stride + head];
             for d in (0..fours).step_by(4) {
-                // Not by `map`: its closure has not the instructions of this function, and is called each time.
-                let block = [quad(four[0], d), quad(four[1], d), quad(four[2], d), quad(four[3], d)];
-                for i in 0..4 {
-                    let row = &mut panel[(d + i) * columns + column..][..4];
-                    row.copy_from_slice(&[block[0][i], block[1][i], block[2][i], block[3][i]]);
-                }
+                let place = &mut panel[d * columns + column..][..3 * columns + 4];
+                // SAFETY: this is inlined where the processor has the instructions; four rows of four floats begin `stride`
+                // apart in `four`, and `columns` apart in `place`.
+                unsafe { S::turn(four[d..].as_ptr(), stride, place.as_mut_ptr(), columns) }
             }
             for d in fours..head {
-                let row = &mut panel[d * columns + column..][..4];
-                row.copy_from_slice(&[four[0][d], four[1][d], four[2][d], four[3][d]]);
+                for i in 0..4 {
+                    panel[d * columns + column + i] = four[i * stride + d];
+                }
             }
         }
         for column in quads..own {
-            for (d, x) in key(column).iter().enumerate() {
+            for (d, x) in keys[(first + column) * stride..][..head].iter().enumerate() {
                 panel[d * columns + column] = *x;
             }
-        }
-        for row in panel.chunks_exact_mut(columns) {
-            row[own..].fill(0.0);
         }
     }
 }
 
-/// Values as they are, in panels of `columns` floats, zeros beyond the head.
+/// Values as they are, zeros behind each token's.
 #[inline(always)]
-fn pack_values(values: &[f32], stride: usize, tokens: usize, head: usize, columns: usize, packed: &mut [f32]) {
-    for (block, panel) in packed.chunks_exact_mut(tokens * columns).enumerate() {
-        let first = block * columns;
-        let own = columns.min(head - first);
-        for (token, row) in panel.chunks_exact_mut(columns).enumerate() {
-            row[..own].copy_from_slice(&values[token * stride + first..][..own]);
-            row[own..].fill(0.0);
-        }
+fn pack_values(
+    values: &[f32],
+    stride: usize,
+    tokens: usize,
+    head: usize,
+    padded: usize,
+    packed: &mut AVec<f32, ConstAlign<64>>,
+) {
+    packed.resize(tokens * padded, 0.0);
+    for (token, row) in packed.chunks_exact_mut(padded).enumerate() {
+        row[..head].copy_from_slice(&values[token * stride..][..head]);
+        row[head..].fill(0.0);
     }
 }

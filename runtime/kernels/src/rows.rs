@@ -1,4 +1,5 @@
 //! Rows on their way into integer products: normalised where a LayerNorm stands before, then as bytes with one scale.
+#![allow(clippy::needless_range_loop, reason = "plain indices are what the compiler turns into registers")]
 
 use aligned_vec::{AVec, ConstAlign};
 
@@ -108,19 +109,18 @@ impl Work for Take<'_> {
         for (i, row) in values.chunks_exact(*width).enumerate() {
             // SAFETY: the processor has the instructions (`simd::run`); each row's bytes end before the padding.
             unsafe {
-                let row = match norm {
+                let (row, most) = match norm {
                     Some(norm) => {
-                        normalise::<S>(row, norm, normalised);
-                        &normalised[..]
+                        let most = normalise::<S>(row, norm, normalised);
+                        (&normalised[..], most)
                     }
-                    None => row,
+                    None => (row, magnitude::<S>(row)),
                 };
-                let (low, high) = extent::<S>(row);
-                let most = high.max(-low);
-                let factor = if most > 0.0 { 127.0 / most } else { 0.0 };
+                // A row smaller than 1e-36 is one of zeros: the factor would be infinite.
+                let factor = Some(127.0 / most).filter(|factor| factor.is_finite()).unwrap_or(0.0);
                 // NaN and infinity stay visible to whoever reads the product.
                 scales[i] = if most.is_finite() { most / 127.0 } else { f32::NAN };
-                write::<S>(row, factor, 0.0, bytes[i * *stride..].as_mut_ptr());
+                write_scaled::<S>(row, factor, bytes[i * *stride..].as_mut_ptr());
             }
         }
     }
@@ -173,44 +173,113 @@ pub(crate) unsafe fn write<S: Simd>(row: &[f32], factor: f32, zero: f32, out: *m
     }
 }
 
-/// LayerNorm of a row.
+/// Writes `row * factor` as bytes: as [`write`], where the factor itself keeps them in -127..=127.
 #[inline(always)]
-unsafe fn normalise<S: Simd>(row: &[f32], norm: &LayerNorm, out: &mut [f32]) {
+unsafe fn write_scaled<S: Simd>(row: &[f32], factor: f32, out: *mut u8) {
+    // SAFETY: as `write`.
+    unsafe {
+        let factor = S::splat(factor);
+        let whole = row.len() / S::LANES * S::LANES;
+        for at in (0..whole).step_by(S::LANES) {
+            S::store_bytes(out.add(at), S::mul(S::load(row.as_ptr().add(at)), factor));
+        }
+        let rest = &row[whole..];
+        if !rest.is_empty() {
+            S::store_bytes(out.add(whole), S::mul(S::load_part(rest.as_ptr(), rest.len()), factor));
+        }
+    }
+}
+
+/// Vectors that are summed side by side: a sum's next addition waits for the last.
+const SIDE: usize = 4;
+
+/// The largest magnitude of a row, infinity and NaN above all numbers.
+#[inline(always)]
+unsafe fn magnitude<S: Simd>(row: &[f32]) -> f32 {
+    // SAFETY: the caller vouches for the instructions; parts stay inside the row.
+    unsafe {
+        let mut most = [S::splat(0.0); SIDE];
+        let mut blocks = row.chunks_exact(SIDE * S::LANES);
+        for block in &mut blocks {
+            for i in 0..SIDE {
+                most[i] = S::larger_magnitude(most[i], S::load(block.as_ptr().add(i * S::LANES)));
+            }
+        }
+        let mut all = most[0];
+        for most in &most[1..] {
+            all = S::larger_magnitude(all, *most);
+        }
+        for part in blocks.remainder().chunks(S::LANES) {
+            all = S::larger_magnitude(all, S::load_part(part.as_ptr(), part.len()));
+        }
+        S::largest_magnitude(all)
+    }
+}
+
+/// LayerNorm of a row; gives the largest magnitude of what comes out, as [`magnitude`] does.
+#[inline(always)]
+unsafe fn normalise<S: Simd>(row: &[f32], norm: &LayerNorm, out: &mut [f32]) -> f32 {
     let n = row.len() as f32;
     // SAFETY: the caller vouches for the instructions; all four slices have the row's length.
     unsafe {
-        let mut sum = S::splat(0.0);
-        let whole = row.len() / S::LANES * S::LANES;
+        let step = SIDE * S::LANES;
+        let (sides, whole) = (row.len() / step * step, row.len() / S::LANES * S::LANES);
         let rest = row.len() - whole;
-        for at in (0..whole).step_by(S::LANES) {
-            sum = S::add(sum, S::load(row.as_ptr().add(at)));
+        let p = row.as_ptr();
+        let mut sums = [S::splat(0.0); SIDE];
+        for at in (0..sides).step_by(step) {
+            for i in 0..SIDE {
+                sums[i] = S::add(sums[i], S::load(p.add(at + i * S::LANES)));
+            }
         }
-        sum = S::add(sum, S::load_part(row.as_ptr().add(whole), rest));
-        let mean = S::sum(sum) / n;
+        for at in (sides..whole).step_by(S::LANES) {
+            sums[0] = S::add(sums[0], S::load(p.add(at)));
+        }
+        sums[0] = S::add(sums[0], S::load_part(p.add(whole), rest));
+        let mean = S::sum(together::<S>(sums)) / n;
         // A second pass over a row that is in the nearest cache: no cancellation.
-        let (centre, mut squares) = (S::splat(mean), S::splat(0.0));
-        for at in (0..whole).step_by(S::LANES) {
-            let d = S::sub(S::load(row.as_ptr().add(at)), centre);
-            squares = S::fma(d, d, squares);
+        let (centre, mut squares) = (S::splat(mean), [S::splat(0.0); SIDE]);
+        for at in (0..sides).step_by(step) {
+            for i in 0..SIDE {
+                let d = S::sub(S::load(p.add(at + i * S::LANES)), centre);
+                squares[i] = S::fma(d, d, squares[i]);
+            }
         }
-        let mut variance = S::sum(squares);
+        for at in (sides..whole).step_by(S::LANES) {
+            let d = S::sub(S::load(p.add(at)), centre);
+            squares[0] = S::fma(d, d, squares[0]);
+        }
+        let mut variance = S::sum(together::<S>(squares));
         for x in &row[whole..] {
             variance += (x - mean) * (x - mean);
         }
         let inverse = S::splat(1.0 / (variance / n + norm.epsilon).sqrt());
-        let place = |at: usize| (row.as_ptr().add(at), norm.gain.as_ptr().add(at), norm.shift.as_ptr().add(at));
+        let place = |at: usize| (p.add(at), norm.gain.as_ptr().add(at), norm.shift.as_ptr().add(at));
+        let mut most = S::splat(0.0);
         for at in (0..whole).step_by(S::LANES) {
             let (x, gain, shift) = place(at);
             let y = S::mul(S::sub(S::load(x), centre), inverse);
-            S::store(out.as_mut_ptr().add(at), S::fma(y, S::load(gain), S::load(shift)));
+            let y = S::fma(y, S::load(gain), S::load(shift));
+            most = S::larger_magnitude(most, y);
+            S::store(out.as_mut_ptr().add(at), y);
         }
         if rest > 0 {
             let (x, gain, shift) = place(whole);
             let y = S::mul(S::sub(S::load_part(x, rest), centre), inverse);
             let y = S::fma(y, S::load_part(gain, rest), S::load_part(shift, rest));
+            // Behind the rest all is zero, or NaN where what is before it is.
+            most = S::larger_magnitude(most, y);
             S::store_part(out.as_mut_ptr().add(whole), y, rest);
         }
+        S::largest_magnitude(most)
     }
+}
+
+/// The sum of sums.
+#[inline(always)]
+unsafe fn together<S: Simd>([a, b, c, d]: [S::F; SIDE]) -> S::F {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe { S::add(S::add(a, b), S::add(c, d)) }
 }
 
 /// LayerNorm of rows of floats.
@@ -235,7 +304,7 @@ impl Work for Norms<'_> {
         let width = self.norm.gain.len();
         for (row, out) in self.values.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
             // SAFETY: the processor has the instructions (`simd::run`); lengths were checked.
-            unsafe { normalise::<S>(row, self.norm, out) }
+            unsafe { normalise::<S>(row, self.norm, out) };
         }
     }
 }

@@ -61,6 +61,13 @@ pub(crate) trait Simd: Copy {
     unsafe fn power_of_two(n: Self::F) -> Self::F;
     unsafe fn sum(a: Self::F) -> f32;
     unsafe fn largest(a: Self::F) -> f32;
+    /// Four rows of four floats to four columns, `to_stride` apart each row of what comes out.
+    unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, to_stride: usize);
+    /// The larger of `most`, which is not below zero, and the magnitude of `a`, as bits: infinity is above all numbers, and
+    /// NaN above infinity.
+    unsafe fn larger_magnitude(most: Self::F, a: Self::F) -> Self::F;
+    /// The largest of vectors that [`Simd::larger_magnitude`] gave.
+    unsafe fn largest_magnitude(most: Self::F) -> f32;
 
     /// Integers at `p`, times a factor.
     unsafe fn int_times(p: *const i32, factor: i32) -> Self::I;
@@ -75,8 +82,11 @@ pub(crate) trait Simd: Copy {
     /// Rounds to whole numbers, halves to even, and stores them as bytes; the values are in -128..=127.
     unsafe fn store_bytes(p: *mut u8, v: Self::F);
 
-    /// Asks for the cache line at `p`, which need not be valid.
+    /// Asks for the cache line at `p`, which need not be valid, into a cache that is not the nearest.
     unsafe fn prefetch(p: *const i8);
+    /// The same into the nearest; nothing where that was not measured to be faster.
+    #[inline(always)]
+    unsafe fn prefetch_near(_: *const i8) {}
 
     /// What stands before and behind integer tiles, on the thread that multiplies them.
     #[inline(always)]

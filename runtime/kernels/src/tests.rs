@@ -257,6 +257,35 @@ fn what_is_not_finite_does_not_hide() {
     }
 }
 
+/// From the least float to the largest: on every kernel the largest magnitude is byte 127, and what is too small for a factor
+/// is zero.
+#[test]
+fn rows_of_any_magnitude_are_bytes() {
+    for kernel in Kernel::available() {
+        for width in [1, 3, 16, 65, 130] {
+            for most in [f32::from_bits(1), 1e-39, 1e-30, 1.0, 1e30, f32::MAX] {
+                for place in [0, width / 2, width - 1] {
+                    let mut values = vec![0.0; width];
+                    values[place] = -most;
+                    values[(place + 1) % width] += most / 2.0;
+                    let mut rows = Bytes::new(kernel);
+                    rows.take(&values, width, None);
+                    let (bytes, scale) = rows.row(0);
+                    let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
+                    assert_eq!(scale, largest / 127.0, "{kernel} {width} {most}");
+                    for (byte, value) in bytes.iter().zip(&values) {
+                        let expected = if most < 1e-36 { 0.0 } else { value / largest * 127.0 };
+                        assert!(
+                            (f32::from(*byte) - expected).abs() <= 0.51,
+                            "{kernel} {width} {most}: {byte}, {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn extreme_bytes_do_not_overflow() {
     // 4,096 products of 127 x 127: a sum in 16 bits, or a pair that saturates, would show.

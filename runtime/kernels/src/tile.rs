@@ -51,12 +51,17 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
     // SAFETY: as this function's own.
     unsafe {
         let width = C * S::LANES;
-        for line in (0..t.next_bytes).step_by(LINE) {
-            S::prefetch(t.next.wrapping_add(line));
+        ask_for::<S, R>(t.out, t.out_stride, width);
+        if !t.added.is_null() {
+            ask_for::<S, R>(t.added, t.out_stride, width);
         }
+        // The next panel comes evenly spread over the products: asked for at once, it would hold up the loads of this one.
+        let (mut next, step) = (t.next, t.next_bytes.div_ceil(t.groups));
         let mut sums: [[S::I; C]; R] = [[S::splat_bytes(0); C]; R];
         let (mut row, mut weights) = (t.rows, t.weights);
         for _ in 0..t.groups {
+            S::prefetch(next);
+            next = next.wrapping_add(step);
             let mut panel = [S::load_bytes(weights); C];
             for c in 1..C {
                 panel[c] = S::load_bytes(weights.add(GROUP * S::LANES * c));
@@ -70,6 +75,14 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
             row = row.add(GROUP);
             weights = weights.add(GROUP * width);
         }
+        if t.columns == width {
+            if t.added.is_null() {
+                finish_whole::<S, R, C, false>(t, sums);
+            } else {
+                finish_whole::<S, R, C, true>(t, sums);
+            }
+            return;
+        }
         // What follows is a loop that is not unrolled: it must not be the reason to keep the sums in memory above.
         let mut done = std::mem::MaybeUninit::<[[S::I; C]; R]>::uninit();
         let sum = done.as_mut_ptr().cast::<S::I>();
@@ -79,6 +92,51 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
             }
         }
         finish::<S>(t, R, C, sum);
+    }
+}
+
+/// Asks for `R` rows of `width` floats, `stride` apart: they are in the nearest cache when the products are done, and their
+/// stores do not hold up those of the next tile.
+#[inline(always)]
+unsafe fn ask_for<S: Simd, const R: usize>(p: *const f32, stride: usize, width: usize) {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe {
+        for r in 0..R {
+            for at in (0..width).step_by(LINE / size_of::<f32>()) {
+                S::prefetch_near(p.wrapping_add(r * stride + at).cast());
+            }
+        }
+    }
+}
+
+/// As [`finish`], of sums in registers and a whole panel.
+///
+/// # Safety
+/// As [`int_tile`].
+#[inline(always)]
+unsafe fn finish_whole<S: Simd, const R: usize, const C: usize, const ADDED: bool>(t: &IntTile, sums: [[S::I; C]; R]) {
+    let &IntTile { zero, sums: of_weights, column_scales, bias, row_scales, added, out, out_stride, .. } = t;
+    // SAFETY: as this function's own.
+    unsafe {
+        let mut start = [S::splat_bytes(0); C];
+        let [mut scales, mut shifts] = [[S::splat(0.0); C]; 2];
+        for c in 0..C {
+            let at = c * S::LANES;
+            start[c] = S::int_times(of_weights.add(at), -zero);
+            (scales[c], shifts[c]) = (S::load(column_scales.add(at)), S::load(bias.add(at)));
+        }
+        for r in 0..R {
+            let row_scale = S::splat(*row_scales.add(r));
+            for c in 0..C {
+                let place = r * out_stride + c * S::LANES;
+                let sum = S::int_to_float(S::int_add(sums[r][c], start[c]));
+                let mut y = S::fma(S::mul(sum, row_scale), scales[c], shifts[c]);
+                if ADDED {
+                    y = S::add(y, S::load(added.add(place)));
+                }
+                S::store(out.add(place), y);
+            }
+        }
     }
 }
 
@@ -126,8 +184,9 @@ pub(crate) struct FloatTile {
     /// First row; `a_stride` floats to the next.
     pub a: *const f32,
     pub a_stride: usize,
-    /// `[depth][FLOAT_COLUMNS]`.
+    /// First row of columns; `b_stride` floats to the next. Whole vectors are read.
     pub b: *const f32,
+    pub b_stride: usize,
     /// One for each row; null for 1.
     pub row_scales: *const f32,
     pub out: *mut f32,
@@ -157,7 +216,16 @@ pub(crate) unsafe fn float_tile<S: Simd, const R: usize, const C: usize>(t: &Flo
                     sums[r][c] = S::fma(a, row[c], sums[r][c]);
                 }
             }
-            b = b.add(S::FLOAT_COLUMNS);
+            b = b.add(t.b_stride);
+        }
+        if t.columns >= C * S::LANES {
+            for r in 0..R {
+                let scale = S::splat(if t.row_scales.is_null() { 1.0 } else { *t.row_scales.add(r) });
+                for c in 0..C {
+                    S::store(t.out.add(r * t.out_stride + c * S::LANES), S::mul(sums[r][c], scale));
+                }
+            }
+            return;
         }
         // As in `int_tile`.
         let mut done = std::mem::MaybeUninit::<[[S::F; C]; R]>::uninit();

@@ -28,6 +28,21 @@ pub(super) unsafe fn run_vnni<W: Work>(work: W) {
     unsafe { work.run::<Avx2<true>>() }
 }
 
+/// [`Simd::turn`] of all x86-64.
+#[inline(always)]
+pub(super) unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+    // SAFETY: the caller vouches for the pointers; the instructions are those of every x86-64.
+    unsafe {
+        let row = |i: usize| _mm_loadu_ps(from.add(i * stride));
+        let (mut a, mut b, mut c, mut d) = (row(0), row(1), row(2), row(3));
+        _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+        _mm_storeu_ps(to, a);
+        _mm_storeu_ps(to.add(to_stride), b);
+        _mm_storeu_ps(to.add(2 * to_stride), c);
+        _mm_storeu_ps(to.add(3 * to_stride), d);
+    }
+}
+
 #[inline(always)]
 unsafe fn mask(n: usize) -> __m256i {
     // SAFETY: the caller vouches for the instructions.
@@ -136,6 +151,30 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: see above.
+        unsafe { turn(from, stride, to, to_stride) }
+    }
+    #[inline(always)]
+    unsafe fn larger_magnitude(most: __m256, a: __m256) -> __m256 {
+        // SAFETY: see above.
+        unsafe {
+            let magnitude = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(i32::MAX));
+            _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(most), magnitude))
+        }
+    }
+    #[inline(always)]
+    unsafe fn largest_magnitude(most: __m256) -> f32 {
+        // SAFETY: see above.
+        unsafe {
+            let all = _mm256_castps_si256(most);
+            let half = _mm_max_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
+            let quarter = _mm_max_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
+            let one = _mm_max_epi32(quarter, _mm_shuffle_epi32::<0b10_11_00_01>(quarter));
+            f32::from_bits(_mm_cvtsi128_si32(one).cast_unsigned())
+        }
+    }
+    #[inline(always)]
     unsafe fn int_times(p: *const i32, factor: i32) -> __m256i {
         // SAFETY: see above.
         unsafe { _mm256_mullo_epi32(_mm256_loadu_si256(p.cast()), _mm256_set1_epi32(factor)) }
@@ -154,6 +193,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     unsafe fn prefetch(p: *const i8) {
         // SAFETY: a hint, which does nothing where the address is not valid.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch_near(p: *const i8) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p) }
     }
     #[inline(always)]
     unsafe fn splat_bytes(four: i32) -> __m256i {

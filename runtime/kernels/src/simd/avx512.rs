@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::turn;
 use super::{Simd, Work, amx, float_tiles};
 use crate::maths::{Activation, activate_vectors};
 use crate::peak::stream_vectors;
@@ -169,6 +170,24 @@ impl<const AMX: bool> Simd for Avx512<AMX> {
         unsafe { _mm512_reduce_max_ps(a) }
     }
     #[inline(always)]
+    unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: see above.
+        unsafe { turn(from, stride, to, to_stride) }
+    }
+    #[inline(always)]
+    unsafe fn larger_magnitude(most: __m512, a: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe {
+            let magnitude = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(i32::MAX));
+            _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(most), magnitude))
+        }
+    }
+    #[inline(always)]
+    unsafe fn largest_magnitude(most: __m512) -> f32 {
+        // SAFETY: see above.
+        f32::from_bits(unsafe { _mm512_reduce_max_epi32(_mm512_castps_si512(most)) }.cast_unsigned())
+    }
+    #[inline(always)]
     unsafe fn int_times(p: *const i32, factor: i32) -> __m512i {
         // SAFETY: see above.
         unsafe { _mm512_mullo_epi32(_mm512_loadu_si512(p.cast()), _mm512_set1_epi32(factor)) }
@@ -187,6 +206,11 @@ impl<const AMX: bool> Simd for Avx512<AMX> {
     unsafe fn prefetch(p: *const i8) {
         // SAFETY: a hint, which does nothing where the address is not valid.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch_near(p: *const i8) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p) }
     }
     #[inline(always)]
     unsafe fn splat_bytes(four: i32) -> __m512i {

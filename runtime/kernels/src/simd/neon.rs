@@ -175,6 +175,29 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         unsafe { vmaxvq_f32(a) }
     }
     #[inline(always)]
+    unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: see above.
+        unsafe {
+            let (a, b) = (vld1q_f32(from), vld1q_f32(from.add(stride)));
+            let (c, d) = (vld1q_f32(from.add(2 * stride)), vld1q_f32(from.add(3 * stride)));
+            let (ab, cd) = (vtrnq_f32(a, b), vtrnq_f32(c, d));
+            vst1q_f32(to, vcombine_f32(vget_low_f32(ab.0), vget_low_f32(cd.0)));
+            vst1q_f32(to.add(to_stride), vcombine_f32(vget_low_f32(ab.1), vget_low_f32(cd.1)));
+            vst1q_f32(to.add(2 * to_stride), vcombine_f32(vget_high_f32(ab.0), vget_high_f32(cd.0)));
+            vst1q_f32(to.add(3 * to_stride), vcombine_f32(vget_high_f32(ab.1), vget_high_f32(cd.1)));
+        }
+    }
+    #[inline(always)]
+    unsafe fn larger_magnitude(most: float32x4_t, a: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(most), vreinterpretq_u32_f32(vabsq_f32(a)))) }
+    }
+    #[inline(always)]
+    unsafe fn largest_magnitude(most: float32x4_t) -> f32 {
+        // SAFETY: see above.
+        f32::from_bits(unsafe { vmaxvq_u32(vreinterpretq_u32_f32(most)) })
+    }
+    #[inline(always)]
     unsafe fn int_times(p: *const i32, factor: i32) -> int32x4_t {
         // SAFETY: see above.
         unsafe { vmulq_n_s32(vld1q_s32(p), factor) }

@@ -97,6 +97,23 @@ impl Simd for Portable {
         a.into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
     }
     #[inline(always)]
+    unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        for row in 0..4 {
+            for column in 0..4 {
+                // SAFETY: see above.
+                unsafe { *to.add(column * to_stride + row) = *from.add(row * stride + column) }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn larger_magnitude(most: F, a: F) -> F {
+        each(most, a, |most, a| f32::from_bits(most.to_bits().max(a.abs().to_bits())))
+    }
+    #[inline(always)]
+    unsafe fn largest_magnitude(most: F) -> f32 {
+        f32::from_bits(most.into_iter().fold(0, |most, x| most.max(x.to_bits())))
+    }
+    #[inline(always)]
     unsafe fn int_times(p: *const i32, factor: i32) -> [i32; LANES] {
         // SAFETY: see above.
         unsafe { p.cast::<[i32; LANES]>().read_unaligned() }.map(|x| x * factor)
