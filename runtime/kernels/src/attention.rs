@@ -5,7 +5,7 @@ use aligned_vec::{AVec, ConstAlign};
 use crate::cpu::Kernel;
 use crate::maths::exponentials;
 use crate::simd::{Simd, Work, run};
-use crate::tile::{FloatTile, Tiles};
+use crate::tile::{FloatTile, LINE, Tiles};
 
 /// Where queries, keys and values of a batch of sequences are: `[sequences][tokens][stride]` floats each, a token's heads
 /// beside each other.
@@ -38,7 +38,8 @@ pub struct Attention {
     kernel: Kernel,
     /// Keys by blocks of columns: `[block][head][columns]`.
     keys: AVec<f32, ConstAlign<64>>,
-    /// Values of a head that is no whole vectors: `[tokens][head, padded]`.
+    /// Values of a head, `[tokens][head, padded]`: beside each other, since where they are their lines displace one another
+    /// in the nearest cache.
     values: AVec<f32, ConstAlign<64>>,
     /// Scores of a tile of queries, `[rows][tokens, padded]`.
     scores: AVec<f32, ConstAlign<64>>,
@@ -94,6 +95,7 @@ impl Work for Heads<'_> {
         let padded = key_blocks * columns;
         let head_padded = head.next_multiple_of(S::LANES);
         buffers.keys.resize(key_blocks * head * columns, 0.0);
+        buffers.values.resize(tokens * head_padded, 0.0);
         buffers.scores.resize(S::FLOAT_ROWS * padded, 0.0);
         let [queries, keys, values] = projections.parts;
         let scale = scale * std::f32::consts::LOG2_E;
@@ -101,15 +103,20 @@ impl Work for Heads<'_> {
             for h in 0..heads {
                 let first = sequence * tokens * stride + h * head;
                 pack_keys::<S>(&keys[first..], stride, tokens, head, columns, &mut buffers.keys);
-                // Values are read where they are, if only whole vectors of them are read.
-                let (values, value_stride) = if head == head_padded {
-                    (&values[first..], stride)
-                } else {
-                    pack_values(&values[first..], stride, tokens, head, head_padded, &mut buffers.values);
-                    (&buffers.values[..], head_padded)
-                };
+                pack_values::<S>(&values[first..], stride, head, head_padded, &mut buffers.values);
                 let scores = &mut buffers.scores;
+                let next = if h + 1 < heads { first + head } else { (sequence + 1) * tokens * stride };
                 for (row, count) in Tiles::new(tokens, S::FLOAT_ROWS) {
+                    // A head's tokens lie too far apart for the processor to foresee the next head's.
+                    for part in projections.parts {
+                        for token in row..row + count {
+                            for at in (0..head).step_by(LINE / size_of::<f32>()) {
+                                let line = part.as_ptr().wrapping_add(next + token * stride + at);
+                                // SAFETY: the processor has the instructions; behind the last head it asks for nothing valid.
+                                unsafe { S::prefetch(line.cast()) }
+                            }
+                        }
+                    }
                     let mut inverse = [0f32; 16];
                     for block in 0..key_blocks {
                         // SAFETY: the processor has the instructions (`simd::run`). `count` queries from `row` on lie
@@ -135,16 +142,15 @@ impl Work for Heads<'_> {
                         *inverse = unsafe { exponentials::<S>(&mut scores[i * padded..][..tokens], scale) };
                     }
                     for column in (0..head).step_by(S::FLOAT_COLUMNS) {
-                        // SAFETY: as above; there are `tokens` rows of `head_padded` values, `value_stride` apart; the tile
-                        // writes `count` rows of at most `head - column` floats, `width` apart, from this head's place on,
-                        // all inside `out`.
+                        // SAFETY: as above; there are `tokens` rows of `head_padded` values; the tile writes `count` rows of
+                        // at most `head - column` floats, `width` apart, from this head's place on, all inside `out`.
                         unsafe {
                             let tile = FloatTile {
                                 depth: tokens,
                                 a: scores.as_ptr(),
                                 a_stride: padded,
-                                b: values.as_ptr().add(column),
-                                b_stride: value_stride,
+                                b: buffers.values.as_ptr().add(column),
+                                b_stride: head_padded,
                                 row_scales: inverse.as_ptr(),
                                 out: out.as_mut_ptr().add((sequence * tokens + row) * width + h * head + column),
                                 out_stride: width,
@@ -188,19 +194,19 @@ fn pack_keys<S: Simd>(keys: &[f32], stride: usize, tokens: usize, head: usize, c
     }
 }
 
-/// Values as they are, zeros behind each token's.
+/// Values as they are, zeros behind each token's. A copy of the library's for each would take longer than all of them.
 #[inline(always)]
-fn pack_values(
-    values: &[f32],
-    stride: usize,
-    tokens: usize,
-    head: usize,
-    padded: usize,
-    packed: &mut AVec<f32, ConstAlign<64>>,
-) {
-    packed.resize(tokens * padded, 0.0);
+fn pack_values<S: Simd>(values: &[f32], stride: usize, head: usize, padded: usize, packed: &mut [f32]) {
     for (token, row) in packed.chunks_exact_mut(padded).enumerate() {
-        row[..head].copy_from_slice(&values[token * stride..][..head]);
-        row[head..].fill(0.0);
+        let own = &values[token * stride..][..head];
+        for at in (0..padded).step_by(S::LANES) {
+            let left = head - at;
+            // SAFETY: this is inlined where the processor has the instructions; whole vectors are within both rows.
+            unsafe {
+                let p = own.as_ptr().add(at);
+                let value = if left >= S::LANES { S::load(p) } else { S::load_part(p, left) };
+                S::store(row.as_mut_ptr().add(at), value);
+            }
+        }
     }
 }
