@@ -109,6 +109,13 @@ unsafe fn ask_for<S: Simd, const R: usize>(p: *const f32, stride: usize, width: 
     }
 }
 
+/// A sum of products, begun at `start`, as a float.
+#[inline(always)]
+unsafe fn scaled<S: Simd>(sum: S::I, start: S::I, row_scale: S::F, scale: S::F, bias: S::F) -> S::F {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe { S::fma(S::mul(S::int_to_float(S::int_add(sum, start)), row_scale), scale, bias) }
+}
+
 /// As [`finish`], of sums in registers and a whole panel.
 ///
 /// # Safety
@@ -119,18 +126,17 @@ unsafe fn finish_whole<S: Simd, const R: usize, const C: usize, const ADDED: boo
     // SAFETY: as this function's own.
     unsafe {
         let mut start = [S::splat_bytes(0); C];
-        let [mut scales, mut shifts] = [[S::splat(0.0); C]; 2];
+        let [mut scales, mut biases] = [[S::splat(0.0); C]; 2];
         for c in 0..C {
             let at = c * S::LANES;
             start[c] = S::int_times(of_weights.add(at), -zero);
-            (scales[c], shifts[c]) = (S::load(column_scales.add(at)), S::load(bias.add(at)));
+            (scales[c], biases[c]) = (S::load(column_scales.add(at)), S::load(bias.add(at)));
         }
         for r in 0..R {
             let row_scale = S::splat(*row_scales.add(r));
             for c in 0..C {
                 let place = r * out_stride + c * S::LANES;
-                let sum = S::int_to_float(S::int_add(sums[r][c], start[c]));
-                let mut y = S::fma(S::mul(sum, row_scale), scales[c], shifts[c]);
+                let mut y = scaled::<S>(sums[r][c], start[c], row_scale, scales[c], biases[c]);
                 if ADDED {
                     y = S::add(y, S::load(added.add(place)));
                 }
@@ -159,8 +165,8 @@ pub(crate) unsafe fn finish<S: Simd>(t: &IntTile, rows: usize, vectors: usize, s
             let start = S::int_times(of_weights.add(at), -zero);
             let (scale, bias) = (S::load(column_scales.add(at)), S::load(bias.add(at)));
             for r in 0..rows {
-                let sum = S::int_add(sums.add(r * vectors + c).read_unaligned(), start);
-                let mut y = S::fma(S::mul(S::int_to_float(sum), S::splat(*row_scales.add(r))), scale, bias);
+                let (sum, row_scale) = (sums.add(r * vectors + c).read_unaligned(), S::splat(*row_scales.add(r)));
+                let mut y = scaled::<S>(sum, start, row_scale, scale, bias);
                 let place = r * out_stride + at;
                 if left >= S::LANES {
                     if !added.is_null() {
