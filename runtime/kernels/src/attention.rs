@@ -38,8 +38,8 @@ pub struct Attention {
     kernel: Kernel,
     /// Keys by blocks of columns: `[block][head][columns]`.
     keys: AVec<f32, ConstAlign<64>>,
-    /// Values of a head, `[tokens][head, padded]`: beside each other, since where they are their lines displace one another
-    /// in the nearest cache.
+    /// Values of a head, `[tokens][head, padded]`: in place, `stride` apart, their lines would push one another out of the
+    /// nearest cache.
     values: AVec<f32, ConstAlign<64>>,
     /// Scores of a tile of queries, `[rows][tokens, padded]`.
     scores: AVec<f32, ConstAlign<64>>,
@@ -102,8 +102,11 @@ impl Work for Heads<'_> {
         for sequence in 0..sequences {
             for h in 0..heads {
                 let first = sequence * tokens * stride + h * head;
-                pack_keys::<S>(&keys[first..], stride, tokens, head, columns, &mut buffers.keys);
-                pack_values::<S>(&values[first..], stride, head, head_padded, &mut buffers.values);
+                // SAFETY: the processor has the instructions (`simd::run`).
+                unsafe {
+                    pack_keys::<S>(&keys[first..], stride, tokens, head, columns, &mut buffers.keys);
+                    pack_values::<S>(&values[first..], stride, head, head_padded, &mut buffers.values);
+                }
                 let scores = &mut buffers.scores;
                 let next = if h + 1 < heads { first + head } else { (sequence + 1) * tokens * stride };
                 for (row, count) in Tiles::new(tokens, S::FLOAT_ROWS) {
@@ -112,7 +115,8 @@ impl Work for Heads<'_> {
                         for token in row..row + count {
                             for at in (0..head).step_by(LINE / size_of::<f32>()) {
                                 let line = part.as_ptr().wrapping_add(next + token * stride + at);
-                                // SAFETY: the processor has the instructions; behind the last head it asks for nothing valid.
+                                // SAFETY: the processor has the instructions; after the last head the address is not
+                                // valid, which is allowed here.
                                 unsafe { S::prefetch(line.cast()) }
                             }
                         }
@@ -166,8 +170,18 @@ impl Work for Heads<'_> {
 }
 
 /// Keys turned: token t of block b is column `t - b * columns`. What columns behind the last token hold, nobody asks.
+///
+/// # Safety
+/// The processor must have `S`'s instructions.
 #[inline(always)]
-fn pack_keys<S: Simd>(keys: &[f32], stride: usize, tokens: usize, head: usize, columns: usize, packed: &mut [f32]) {
+unsafe fn pack_keys<S: Simd>(
+    keys: &[f32],
+    stride: usize,
+    tokens: usize,
+    head: usize,
+    columns: usize,
+    packed: &mut [f32],
+) {
     for (block, panel) in packed.chunks_exact_mut(head * columns).enumerate() {
         let first = block * columns;
         let own = columns.min(tokens - first);
@@ -176,8 +190,8 @@ fn pack_keys<S: Simd>(keys: &[f32], stride: usize, tokens: usize, head: usize, c
             let four = &keys[(first + column) * stride..][..3 * stride + head];
             for d in (0..fours).step_by(4) {
                 let place = &mut panel[d * columns + column..][..3 * columns + 4];
-                // SAFETY: this is inlined where the processor has the instructions; four rows of four floats begin `stride`
-                // apart in `four`, and `columns` apart in `place`.
+                // SAFETY: as this function's own; four rows of four floats begin `stride` apart in `four`, and `columns`
+                // apart in `place`.
                 unsafe { S::turn(four[d..].as_ptr(), stride, place.as_mut_ptr(), columns) }
             }
             for d in fours..head {
@@ -194,14 +208,18 @@ fn pack_keys<S: Simd>(keys: &[f32], stride: usize, tokens: usize, head: usize, c
     }
 }
 
-/// Values as they are, zeros behind each token's. A copy of the library's for each would take longer than all of them.
+/// Values as they are, zeros behind each token's. Not by `copy_from_slice`: to call the library for each token takes longer
+/// than to copy.
+///
+/// # Safety
+/// The processor must have `S`'s instructions.
 #[inline(always)]
-fn pack_values<S: Simd>(values: &[f32], stride: usize, head: usize, padded: usize, packed: &mut [f32]) {
+unsafe fn pack_values<S: Simd>(values: &[f32], stride: usize, head: usize, padded: usize, packed: &mut [f32]) {
     for (token, row) in packed.chunks_exact_mut(padded).enumerate() {
         let own = &values[token * stride..][..head];
         for at in (0..padded).step_by(S::LANES) {
             let left = head - at;
-            // SAFETY: this is inlined where the processor has the instructions; whole vectors are within both rows.
+            // SAFETY: as this function's own; what is read ends with `own`, and `row` is whole vectors.
             unsafe {
                 let p = own.as_ptr().add(at);
                 let value = if left >= S::LANES { S::load(p) } else { S::load_part(p, left) };

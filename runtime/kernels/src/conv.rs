@@ -235,7 +235,8 @@ impl Work for Quantise<'_> {
             let (low, high) = extent::<S>(self.image);
             let range = high - low;
             // 253 steps leave room for a zero between two of them to become a whole one.
-            let factor = if range > 0.0 && range.is_finite() { 253.0 / range } else { 0.0 };
+            let factor = 253.0 / range;
+            let factor = if factor.is_finite() { factor } else { 0.0 };
             let zero = (-126.5 - if factor > 0.0 { low * factor } else { 0.0 }).round_ties_even();
             // NaN and infinity stay visible to whoever reads the product.
             *self.scaled =
@@ -287,7 +288,7 @@ impl Work for Round<'_> {
                 let (low, high) = extent::<S>(&exact);
                 let most = high.max(-low);
                 of.scales[output] = most / 127.0;
-                let factor = if most > 0.0 { 127.0 / most } else { 0.0 };
+                let factor = if (127.0 / most).is_finite() { 127.0 / most } else { 0.0 };
                 write::<S>(&exact, factor, 0.0, written.as_mut_ptr());
                 factor
             };

@@ -8,7 +8,8 @@ use crate::rows::Bytes;
 use crate::simd::{Family, Simd, Work, run};
 use crate::tile::{GROUP, IntTile, LINE, Tiles};
 
-/// With fewer tiles, a panel would be asked for faster than memory gives it.
+/// With fewer tiles, a panel would be asked for faster than memory gives it, and a step of a tile would ask for more than a
+/// line.
 const FEWEST_TILES: usize = 4;
 
 /// Weights packed for one kernel.
@@ -272,7 +273,7 @@ impl Work for Product<'_> {
         for panel in 0..outputs.div_ceil(columns) {
             let first_column = panel * columns;
             let own = columns.min(outputs - first_column);
-            // The next panel comes into the cache in pieces, one before each tile, where there are enough of them.
+            // The next panel comes into the cache in pieces, one with each tile, where there are enough of them.
             let bytes = groups * columns * GROUP;
             let tiles = rows.rows.div_ceil(S::INT_ROWS);
             let piece = if tiles < FEWEST_TILES { 0 } else { bytes.div_ceil(tiles).next_multiple_of(LINE) };

@@ -41,7 +41,8 @@ unsafe fn polynomial<S: Simd, const N: usize>(coefficients: &[f32; N], x: S::F) 
 pub(crate) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
     // SAFETY: as this function's own.
     unsafe {
-        let x = S::max(x, S::splat(-126.0));
+        // In this order x86 gives the second where one is NaN, so that it stays to be seen.
+        let x = S::max(S::splat(-126.0), x);
         let n = S::round(x);
         S::mul(polynomial::<S, 6>(&EXP2, S::sub(x, n)), S::power_of_two(n))
     }

@@ -116,8 +116,9 @@ impl Work for Take<'_> {
                     }
                     None => (row, magnitude::<S>(row)),
                 };
-                // A row smaller than 1e-36 is one of zeros: the factor would be infinite.
-                let factor = Some(127.0 / most).filter(|factor| factor.is_finite()).unwrap_or(0.0);
+                // Of a row below 3.7e-37 it is infinite: as good as zeros.
+                let factor = 127.0 / most;
+                let factor = if factor.is_finite() { factor } else { 0.0 };
                 // NaN and infinity stay visible to whoever reads the product.
                 scales[i] = if most.is_finite() { most / 127.0 } else { f32::NAN };
                 write_scaled::<S>(row, factor, bytes[i * *stride..].as_mut_ptr());
@@ -267,9 +268,9 @@ unsafe fn normalise<S: Simd>(row: &[f32], norm: &LayerNorm, out: &mut [f32]) -> 
             let (x, gain, shift) = place(whole);
             let y = S::mul(S::sub(S::load_part(x, rest), centre), inverse);
             let y = S::fma(y, S::load_part(gain, rest), S::load_part(shift, rest));
-            // Behind the rest all is zero, or NaN where what is before it is.
-            most = S::larger_magnitude(most, y);
             S::store_part(out.as_mut_ptr().add(whole), y, rest);
+            // Lanes behind the rest began as zeros, far from the mean perhaps: they do not count.
+            most = S::larger_magnitude(most, S::load_part(out.as_ptr().add(whole), rest));
         }
         S::largest_magnitude(most)
     }

@@ -21,7 +21,7 @@ use crate::tile::{FloatTile, IntTile};
 ///
 /// # Safety
 /// Every function may be called only where the processor has the family's instructions. Pointers must be valid for
-/// [`Simd::LANES`] values (or the number given), with any alignment.
+/// [`Simd::LANES`] values (or what the function says), with any alignment.
 pub(crate) trait Simd: Copy {
     /// A vector of 32-bit floats.
     type F: Copy;
@@ -61,7 +61,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn power_of_two(n: Self::F) -> Self::F;
     unsafe fn sum(a: Self::F) -> f32;
     unsafe fn largest(a: Self::F) -> f32;
-    /// Four rows of four floats to four columns, `to_stride` apart each row of what comes out.
+    /// Turns a square: reads four floats at each of four places `stride` apart, and writes the first of each beside one
+    /// another, the second of each `to_stride` behind them, and so on.
     unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, to_stride: usize);
     /// The larger of `most`, which is not below zero, and the magnitude of `a`, as bits: infinity is above all numbers, and
     /// NaN above infinity.
@@ -79,7 +80,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_bytes(p: *const i8) -> Self::I;
     /// Adds to each lane the dot product of its four bytes of a row (as [`Simd::store_bytes`] wrote them) and of weights.
     unsafe fn dot(sum: Self::I, row: Self::I, weights: Self::I) -> Self::I;
-    /// Rounds to whole numbers, halves to even, and stores them as bytes; the values are in -128..=127.
+    /// Rounds to whole numbers, halves to even, and stores them as bytes; the values are in -128..=127, or
+    /// NaN, which may become any byte.
     unsafe fn store_bytes(p: *mut u8, v: Self::F);
 
     /// Asks for the cache line at `p`, which need not be valid, into a cache that is not the nearest.

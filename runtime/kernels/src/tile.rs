@@ -56,7 +56,9 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
             ask_for::<S, R>(t.added, t.out_stride, width);
         }
         // The next panel comes evenly spread over the products: asked for at once, it would hold up the loads of this one.
+        // A branch in the loop would cost more than to ask again and again where there is nothing to ask for.
         let (mut next, step) = (t.next, t.next_bytes.div_ceil(t.groups));
+        debug_assert!(step <= LINE, "lines are left out");
         let mut sums: [[S::I; C]; R] = [[S::splat_bytes(0); C]; R];
         let (mut row, mut weights) = (t.rows, t.weights);
         for _ in 0..t.groups {
@@ -96,7 +98,7 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
 }
 
 /// Asks for `R` rows of `width` floats, `stride` apart: they are in the nearest cache when the products are done, and their
-/// stores do not hold up those of the next tile.
+/// stores do not hold up those of the next tile. Of rows that begin within a line, the last one may be left out.
 #[inline(always)]
 unsafe fn ask_for<S: Simd, const R: usize>(p: *const f32, stride: usize, width: usize) {
     // SAFETY: the caller vouches for the instructions.
@@ -222,7 +224,8 @@ pub(crate) unsafe fn float_tile<S: Simd, const R: usize, const C: usize>(t: &Flo
                     sums[r][c] = S::fma(a, row[c], sums[r][c]);
                 }
             }
-            b = b.add(t.b_stride);
+            // Behind the last row it may lie outside.
+            b = b.wrapping_add(t.b_stride);
         }
         if t.columns >= C * S::LANES {
             for r in 0..R {
