@@ -2,7 +2,7 @@
 
 use crate::cpu::Kernel;
 use crate::linear::{Epilogue, Linear};
-use crate::rows::{Bytes, OVERHANG, extent, write};
+use crate::rows::{Bytes, OVERHANG, extent, steps, write};
 use crate::simd::{Family, Simd, Work, run};
 
 /// Steps of a weight's second byte in one of the first.
@@ -235,8 +235,7 @@ impl Work for Quantise<'_> {
             let (low, high) = extent::<S>(self.image);
             let range = high - low;
             // 253 steps leave room for a zero between two of them to become a whole one.
-            let factor = 253.0 / range;
-            let factor = if factor.is_finite() { factor } else { 0.0 };
+            let factor = steps(253.0, range);
             let zero = (-126.5 - if factor > 0.0 { low * factor } else { 0.0 }).round_ties_even();
             // NaN and infinity stay visible to whoever reads the product.
             *self.scaled =
@@ -288,7 +287,7 @@ impl Work for Round<'_> {
                 let (low, high) = extent::<S>(&exact);
                 let most = high.max(-low);
                 of.scales[output] = most / 127.0;
-                let factor = if (127.0 / most).is_finite() { 127.0 / most } else { 0.0 };
+                let factor = steps(127.0, most);
                 write::<S>(&exact, factor, 0.0, written.as_mut_ptr());
                 factor
             };

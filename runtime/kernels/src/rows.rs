@@ -116,15 +116,21 @@ impl Work for Take<'_> {
                     }
                     None => (row, magnitude::<S>(row)),
                 };
-                // Of a row below 3.7e-37 it is infinite: as good as zeros.
-                let factor = 127.0 / most;
-                let factor = if factor.is_finite() { factor } else { 0.0 };
+                let factor = steps(127.0, most);
                 // NaN and infinity stay visible to whoever reads the product.
                 scales[i] = if most.is_finite() { most / 127.0 } else { f32::NAN };
                 write_scaled::<S>(row, factor, bytes[i * *stride..].as_mut_ptr());
             }
         }
     }
+}
+
+/// What brings values of this range to so many steps. Where it would be infinite, as of a range below 1e-37 or so, all are as
+/// good as zero.
+#[inline(always)]
+pub(crate) fn steps(count: f32, range: f32) -> f32 {
+    let factor = count / range;
+    if factor.is_finite() { factor } else { 0.0 }
 }
 
 /// The smallest and the largest value, zero among them; infinite where a value is infinite or NaN.
