@@ -1,6 +1,7 @@
 //! Locate: an embedding becomes cell probabilities, then a refined estimate with a calibrated radius.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use homing_kernels::{Fused, Kernel, softmax};
 use homing_models::{
@@ -62,6 +63,7 @@ pub struct Locator {
     probabilities: Vec<f32>,
     kernel: Kernel,
     fused: Fused,
+    heads: Duration,
 }
 
 impl Locator {
@@ -104,6 +106,7 @@ impl Locator {
             probabilities: Vec::with_capacity(manifest.cells),
             kernel,
             fused,
+            heads: Duration::ZERO,
         })
     }
 
@@ -129,7 +132,9 @@ impl Locator {
         let failed = |e: tract_onnx::prelude::TractError| GraphError::Run { file: HEADS, cause: e.to_string() };
         let input = Arc::make_mut(&mut self.input);
         input.try_as_plain_ram_mut().map_err(failed)?.as_slice_mut::<f32>().map_err(failed)?.copy_from_slice(embedding);
+        let started = Instant::now();
         let outputs = graph::run(HEADS, &self.plan, &self.input)?;
+        self.heads = started.elapsed();
         let mut tasks = heapless::Vec::new();
         for (i, ((name, size), output)) in self.outputs.iter().zip(&outputs).enumerate() {
             let values = graph::numbers(HEADS, name, output, *size)?;
@@ -156,6 +161,11 @@ impl Locator {
     /// The geocells.
     pub fn geocells(&self) -> &Geocells {
         &self.geocells
+    }
+
+    /// Time that the heads took of the last location.
+    pub fn heads(&self) -> Duration {
+        self.heads
     }
 
     /// What the heads' plan has of our operators.

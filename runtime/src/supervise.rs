@@ -208,6 +208,7 @@ impl Supervisor {
             log.tell(Part::Model, &e.to_string());
             None
         });
+        latency.heads = estimate.as_ref().map_or(Duration::ZERO, |_| self.model.locator.heads());
         let latest = self.gnss.as_mut().map_or(Ok(None), |gnss| gnss.latest());
         let gnss = latest.unwrap_or_else(|e| {
             log.tell(Part::Receiver, &e.to_string());

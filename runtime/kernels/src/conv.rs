@@ -70,7 +70,7 @@ pub struct Pixels {
 ///
 /// One that sees the picture itself has two bytes for each weight: rounding those to one moved the embeddings of the
 /// shipped model more than the rounding of all other convolutions together, and they are few.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Convolution {
     window: Window,
     layer: Linear,

@@ -4,6 +4,7 @@ use aligned_vec::{AVec, ConstAlign};
 
 use crate::cpu::Kernel;
 use crate::maths::{Activation, activate};
+use crate::panels::Panels;
 use crate::rows::Bytes;
 use crate::simd::{Family, Simd, Work, run};
 use crate::tile::{GROUP, IntTile, LINE, Tiles};
@@ -13,7 +14,7 @@ use crate::tile::{GROUP, IntTile, LINE, Tiles};
 const FEWEST_TILES: usize = 4;
 
 /// Weights packed for one kernel.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Linear {
     kernel: Kernel,
     inputs: usize,
@@ -22,7 +23,7 @@ pub struct Linear {
     /// Groups of four inputs.
     groups: usize,
     /// `[panel][groups][columns][4]`, padded with zeros.
-    weights: AVec<i8, ConstAlign<64>>,
+    weights: Panels,
     /// Sums of the columns' weights. By panels, as the two below.
     sums: AVec<i32, ConstAlign<64>>,
     scales: AVec<f32, ConstAlign<64>>,
@@ -58,27 +59,38 @@ impl Epilogue<'_> {
 
 /// Weights are not those of a linear layer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a linear layer of {inputs} x {outputs} with {weights} weights, {scales} scales, {bias} biases")]
-pub struct ShapeError {
-    inputs: usize,
-    outputs: usize,
-    weights: usize,
-    scales: usize,
-    bias: usize,
+pub enum LinearError {
+    /// Their numbers do not belong together.
+    #[error("a matrix of {inputs} x {outputs} with {weights} weights, {scales} scales, {bias} biases")]
+    Shape {
+        /// Values of a row that goes in.
+        inputs: usize,
+        /// Values of a row that comes out.
+        outputs: usize,
+        /// How many weights there are.
+        weights: usize,
+        /// How many scales.
+        scales: usize,
+        /// How many biases.
+        bias: usize,
+    },
+    /// One is out of range: two products of it are too large for 16 bits.
+    #[error("weights of -128, which are to be -127..=127")]
+    Lowest,
 }
 
 impl Linear {
     /// Packs weights `[inputs][outputs]`; `scales` has one for each output, or one for all.
     ///
     /// # Errors
-    /// When there are other numbers of them.
+    /// When there are other numbers of them, or a weight is -128.
     pub fn new(
         kernel: Kernel,
         (inputs, outputs): (usize, usize),
         weights: &[i8],
         scales: &[f32],
         bias: &[f32],
-    ) -> Result<Self, ShapeError> {
+    ) -> Result<Self, LinearError> {
         Self::of(kernel, inputs, &[Matrix { outputs, weights, scales, bias }])
     }
 
@@ -86,49 +98,30 @@ impl Linear {
     ///
     /// # Errors
     /// As [`Linear::new`].
-    pub fn of(kernel: Kernel, inputs: usize, matrices: &[Matrix]) -> Result<Self, ShapeError> {
+    pub fn of(kernel: Kernel, inputs: usize, matrices: &[Matrix]) -> Result<Self, LinearError> {
         let (mut scales, mut bias) = (Vec::new(), Vec::new());
         for m in matrices {
             let (outputs, weights) = (m.outputs, m.weights.len());
             let fits = inputs.checked_mul(outputs) == Some(weights) && inputs > 0 && outputs > 0;
             if !fits || m.bias.len() != outputs || !(m.scales.len() == outputs || m.scales.len() == 1) {
-                return Err(ShapeError { inputs, outputs, weights, scales: m.scales.len(), bias: m.bias.len() });
+                return Err(LinearError::Shape {
+                    inputs,
+                    outputs,
+                    weights,
+                    scales: m.scales.len(),
+                    bias: m.bias.len(),
+                });
             }
             scales.extend(m.scales.iter().cycle().take(outputs));
             bias.extend_from_slice(m.bias);
         }
         let mut layer = Self::without_weights(kernel, (inputs, bias.len()), &scales, &bias);
-        let mut start = 0;
-        for m in matrices {
-            layer.pack(start, m);
-            start += m.outputs;
+        let (mut start, mut lowest) = (0, 0);
+        for matrix in matrices {
+            run(kernel, Pack { layer: &mut layer, start, matrix, lowest: &mut lowest });
+            start += matrix.outputs;
         }
-        Ok(layer)
-    }
-
-    /// Puts a matrix into the columns from `start` on.
-    fn pack(&mut self, start: usize, &Matrix { outputs, weights, .. }: &Matrix) {
-        let (columns, groups) = (self.columns, self.groups);
-        let none = vec![0; outputs];
-        for (group, rows) in weights.chunks(GROUP * outputs).enumerate() {
-            let row = |i: usize| rows.get(i * outputs..(i + 1) * outputs).unwrap_or(&none);
-            let four = [row(0), row(1), row(2), row(3)];
-            for (output, sum) in self.sums[start..start + outputs].iter_mut().enumerate() {
-                *sum += four.iter().map(|row| i32::from(row[output])).sum::<i32>();
-            }
-            let mut first = 0;
-            while first < outputs {
-                let (panel, column) = ((start + first) / columns, (start + first) % columns);
-                let own = first..(first + columns - column).min(outputs);
-                let [a, b, c, d] = four.map(|row| &row[own.clone()]);
-                let block = &mut self.weights[((panel * groups + group) * columns + column) * GROUP..];
-                let beside = a.iter().zip(b).zip(c).zip(d);
-                for (place, (((a, b), c), d)) in block.chunks_exact_mut(GROUP).zip(beside) {
-                    place.copy_from_slice(&[*a, *b, *c, *d]);
-                }
-                first = own.end;
-            }
-        }
+        if lowest == i8::MIN { Err(LinearError::Lowest) } else { Ok(layer) }
     }
 
     /// The same from weights `[outputs][inputs]`, with a scale for each output. The caller vouches for their numbers.
@@ -156,8 +149,7 @@ impl Linear {
         let Family { int_columns: columns, int_groups, .. } = Family::of(kernel);
         let groups = inputs.div_ceil(GROUP).next_multiple_of(int_groups);
         let width = outputs.next_multiple_of(columns);
-        let mut weights = AVec::<i8, ConstAlign<64>>::new(64);
-        weights.resize(groups * GROUP * width, 0);
+        let weights = Panels::new(groups * GROUP * width);
         let mut sums = AVec::<i32, ConstAlign<64>>::new(64);
         sums.resize(width, 0);
         let padded = |values: &mut dyn Iterator<Item = f32>| {
@@ -208,13 +200,20 @@ impl Linear {
                 layers.iter().for_each(|l| all.extend_from_slice(part(l)));
                 all
             }
+            let mut weights = Panels::new(layers.iter().map(|l| l.weights.len()).sum());
+            let mut rest = &mut weights[..];
+            for layer in layers {
+                let own;
+                (own, rest) = rest.split_at_mut(layer.weights.len());
+                own.copy_from_slice(&layer.weights);
+            }
             return Linear {
                 kernel,
                 inputs,
                 outputs,
                 columns: layers[0].columns,
                 groups: layers[0].groups,
-                weights: joined(layers, |l| &l.weights),
+                weights,
                 sums: joined(layers, |l| &l.sums),
                 scales: joined(layers, |l| &l.scales),
                 bias: joined(layers, |l| &l.bias),
@@ -250,6 +249,55 @@ impl Linear {
         assert!(epilogue.added.is_none_or(|added| added.len() == out.len()), "what is added");
         run(self.kernel, Product { layer: self, rows, epilogue, out });
     }
+}
+
+/// Puts a matrix into a layer's columns from `start` on; finds the lowest weight.
+struct Pack<'a> {
+    layer: &'a mut Linear,
+    start: usize,
+    matrix: &'a Matrix<'a>,
+    lowest: &'a mut i8,
+}
+
+impl Work for Pack<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Pack { layer, start, matrix: &Matrix { outputs, weights, .. }, lowest } = self;
+        let (columns, groups) = (layer.columns, layer.groups);
+        let none = vec![0; outputs];
+        for (group, rows) in weights.chunks(GROUP * outputs).enumerate() {
+            let mut rows = rows.chunks_exact(outputs);
+            let mut row = || rows.next().unwrap_or(&none);
+            let four = [row(), row(), row(), row()];
+            let mut first = 0;
+            while first < outputs {
+                let (panel, column) = ((start + first) / columns, (start + first) % columns);
+                let end = (first + columns - column).min(outputs);
+                let place = ((panel * groups + group) * columns + column) * GROUP;
+                let pieces = [&four[0][first..end], &four[1][first..end], &four[2][first..end], &four[3][first..end]];
+                *lowest =
+                    interleave(pieces, &mut layer.weights[place..], &mut layer.sums[start + first..]).min(*lowest);
+                first = end;
+            }
+        }
+    }
+}
+
+/// Puts numbers of four rows beside one another, adds them up by columns, gives the lowest. In one pass: a matrix may be
+/// larger than a cache.
+#[inline(always)]
+fn interleave([a, b, c, d]: [&[i8]; GROUP], to: &mut [i8], sums: &mut [i32]) -> i8 {
+    // With all lengths the same, the loop is one of vectors.
+    let n = a.len();
+    let (b, c, d) = (&b[..n], &c[..n], &d[..n]);
+    let (to, sums) = (&mut to.as_chunks_mut::<GROUP>().0[..n], &mut sums[..n]);
+    let mut lowest = 0;
+    for i in 0..n {
+        to[i] = [a[i], b[i], c[i], d[i]];
+        sums[i] += (i32::from(a[i]) + i32::from(b[i])) + (i32::from(c[i]) + i32::from(d[i]));
+        lowest = lowest.min(a[i]).min(b[i]).min(c[i]).min(d[i]);
+    }
+    lowest
 }
 
 struct Product<'a> {

@@ -7,13 +7,8 @@ use crate::cpu::Kernel;
 use crate::simd::{Simd, Work, run};
 use crate::tile::GROUP;
 
-/// Rows and vectors of columns whose sums do not wait for one another: ten, which cover the time that a dot product takes
-/// on all processors known, and fit sixteen registers.
-const ROWS: usize = 5;
-const COLUMNS: usize = 2;
-
-/// Multiplies bytes that hardly leave the registers on one thread, `rounds` times ten vectors or four tiles of them; gives
-/// the number of products. The caller takes the time.
+/// Multiplies bytes that hardly leave the registers on one thread, `rounds` times some vectors or tiles of them; gives the
+/// number of products. The caller takes the time.
 ///
 /// # Panics
 /// When this processor cannot run the kernel.
@@ -36,18 +31,34 @@ impl Work for Stream<'_> {
     }
 }
 
-/// With a family's dot products.
+/// With a family's dot products, on as many sums as there are registers for: they must not wait for one another.
 ///
 /// # Safety
 /// The processor must have `S`'s instructions.
 #[inline(always)]
 pub(crate) unsafe fn stream_vectors<S: Simd>(rounds: usize) -> usize {
+    // SAFETY: as this function's own.
+    unsafe {
+        // Thirty-two registers, or sixteen.
+        if S::LANES == 16 { stream_sums::<S, 8, 3>(rounds) } else { stream_sums::<S, 5, 2>(rounds) }
+    }
+}
+
+/// On the sums of so many rows and vectors of columns.
+///
+/// # Safety
+/// As [`stream_vectors`].
+#[inline(always)]
+unsafe fn stream_sums<S: Simd, const ROWS: usize, const COLUMNS: usize>(rounds: usize) -> usize {
     let bytes = [1i8; 64];
     assert!(GROUP * S::LANES <= bytes.len(), "a vector wider than what is loaded");
     let row_bytes: [i32; ROWS] = std::array::from_fn(|r| 0x0102_0304 + r as i32);
     // SAFETY: as this function's own; a vector's bytes are within `bytes`, whose address is not changed by `black_box`.
     unsafe {
-        let weights = [S::load_bytes(black_box(&bytes).as_ptr()), S::load_bytes(black_box(&bytes).as_ptr())];
+        let mut weights = [S::load_bytes(black_box(&bytes).as_ptr()); COLUMNS];
+        for c in 1..COLUMNS {
+            weights[c] = S::load_bytes(black_box(&bytes).as_ptr());
+        }
         let mut sums = [[S::splat_bytes(0); COLUMNS]; ROWS];
         for _ in 0..rounds {
             // Unknown anew: what does not change would be multiplied once. Only the address goes through memory.
@@ -72,8 +83,12 @@ mod tests {
     fn every_kernel_multiplies_as_many_as_its_registers_hold() {
         for kernel in Kernel::available() {
             let products = multiply_in_registers(kernel, 3);
-            // Four tiles of 16 x 16 sums of 64 products, or ten vectors of at least one sum of four.
-            let each = if kernel == Kernel::Amx { 4 * 16 * 16 * 64 } else { 10 * 4 };
+            // Four tiles of 16 x 16 sums of 64 products, 24 vectors of 16 sums of four, or ten of at least one.
+            let each = match kernel {
+                Kernel::Amx => 4 * 16 * 16 * 64,
+                Kernel::Avx512Vnni => 24 * 16 * 4,
+                _ => 10 * 4,
+            };
             assert!(products >= 3 * each && products.is_multiple_of(3 * each), "{kernel}: {products}");
             assert_eq!(multiply_in_registers(kernel, 0), 0);
             assert_eq!(multiply_in_registers(kernel, 6), 2 * products);

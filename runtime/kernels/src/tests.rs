@@ -351,8 +351,27 @@ fn pixels_are_not_rounded_and_weights_that_see_them_have_two_bytes() {
 #[test]
 fn wrong_numbers_of_weights_are_named() {
     let e = Linear::new(Kernel::Portable, (4, 3), &[0; 11], &[1.0], &[0.0; 3]).unwrap_err().to_string();
-    assert_eq!(e, "a linear layer of 4 x 3 with 11 weights, 1 scales, 3 biases");
+    assert_eq!(e, "a matrix of 4 x 3 with 11 weights, 1 scales, 3 biases");
     let window = Window { layout: Layout::ChannelsLast, channels: 2, size: 3, step: 1, before: 1, after: 1 };
     let e = Convolution::new(Kernel::Portable, window, 5, &[0.0; 90], &[0.0; 4], None).unwrap_err().to_string();
     assert_eq!(e, "a convolution of 2 x 3 x 3 to 5 with 90 weights, 4 biases");
+}
+
+#[test]
+fn a_weight_below_the_range_is_refused_wherever_it_stands() {
+    let (inputs, outputs) = (5, 37);
+    for kernel in Kernel::available() {
+        for place in 0..2 * inputs * outputs {
+            let mut weights = vec![-127; 2 * inputs * outputs];
+            let of = |weights: &[i8]| {
+                let (scales, bias) = (&[1.0][..], &[0.0; 37][..]);
+                let matrix = |weights| Matrix { outputs, weights, scales, bias };
+                let (first, second) = weights.split_at(inputs * outputs);
+                Linear::of(kernel, inputs, &[matrix(first), matrix(second)]).err()
+            };
+            assert_eq!(of(&weights), None, "{kernel}");
+            weights[place] = -128;
+            assert_eq!(of(&weights), Some(LinearError::Lowest), "{kernel}, at {place}");
+        }
+    }
 }

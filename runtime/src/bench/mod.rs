@@ -151,6 +151,7 @@ pub fn run(bundle: &Path, bench: Bench) -> anyhow::Result<Report> {
         ("encode", times(|l| l.encode, None)),
         ("cut", times(|l| l.cut, None)),
         ("locate", times(|l| l.locate, None)),
+        ("heads", times(|l| l.heads, None)),
         ("report", times(|l| l.report, None)),
         ("total", times(Latency::total, cpu)),
     ];

@@ -75,6 +75,7 @@ fn rows(report: &Report) -> Vec<(String, Value)> {
         ("encode p50 ms", "encode"),
         ("of it resizing p50 ms", "cut"),
         ("locate p50 ms", "locate"),
+        ("of it heads p50 ms", "heads"),
         ("report p50 ms", "report"),
     ] {
         rows.push(number(name, report.stages.get(stage).map(|t| t.p50_ms), 3));

@@ -63,6 +63,8 @@ pub struct Latency {
     pub cut: Duration,
     /// Heads, refinement, track and comparison.
     pub locate: Duration,
+    /// The part of `locate` that the heads took.
+    pub heads: Duration,
     /// NMEA and display.
     pub report: Duration,
 }

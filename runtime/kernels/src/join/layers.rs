@@ -50,8 +50,6 @@ impl Layers<'_> {
         for form in layers {
             let &[inputs, outputs] = &shape(form.weights)?[..] else { bail!("{node} has no matrix of weights") };
             let bytes = self.bytes(form.weights);
-            // It would make a pair of products too large for 16 bits.
-            ensure!(!bytes.contains(&-128), "{node} has weights of -128, which are to be -127..=127");
             if let Some(zeros) = form.zeros {
                 let symmetric = self.bytes(zeros).iter().all(|zero| *zero == 0);
                 ensure!(symmetric, "{node} has zero points of weights other than 0");
@@ -63,7 +61,8 @@ impl Layers<'_> {
         let beside: Vec<Matrix> = (matrices.iter())
             .map(|(_, outputs, weights, scales, bias)| Matrix { outputs: *outputs, weights, scales, bias })
             .collect();
-        let layer = Arc::new(Linear::of(self.kernel, inputs, &beside)?);
+        let layer = Linear::of(self.kernel, inputs, &beside).map_err(|e| format_err!("{node} has {e}"))?;
+        let layer = Arc::new(layer);
         let outputs = layer.outputs();
         let op = LinearOp { layer, layers: layers.len(), norm: None, after: After::Activation(Activation::None) };
         Ok(expand(ByRows { name: "HomingLinear", op: Box::new(op), inputs, outputs }))
