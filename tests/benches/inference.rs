@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tract_onnx::prelude::*;
 
 const VIEWS: usize = 4;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// Our worker's first argument, which tells it from the program that cargo starts.
 const WORKER: &str = "--worker";
 /// The first argument of a worker that locates.
@@ -56,15 +56,10 @@ impl Figures {
     }
 }
 
-/// The middle of several rounds, each figure by itself.
-fn median(mut rounds: Vec<Figures>) -> Figures {
-    let mut of = |figure: fn(&Figures) -> f64| {
-        rounds.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
-        figure(&rounds[rounds.len() / 2])
-    };
-    let (cpu_ms, wall_ms) = (of(|f| f.cpu_ms), of(|f| f.wall_ms));
-    let (first_ms, peak_mb) = (of(|f| f.first_ms), of(|f| f.peak_mb));
-    Figures { cpu_ms, wall_ms, first_ms, peak_mb, output: rounds.swap_remove(0).output }
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn cpu_ms() -> f64 {
@@ -223,7 +218,9 @@ fn main() {
     let wanted = |name: &str| arguments.len() < 2 || arguments[1..].iter().any(|a| a == name);
     let kernel = Kernel::chosen().unwrap_or_else(|e| panic!("{e}"));
     let dir = tempfile::tempdir().expect("a temporary directory");
-    println!("a panorama of {VIEWS} views, kernel {kernel}, {threads} thread(s), medians of {ROUNDS} rounds");
+    println!(
+        "a panorama of {VIEWS} views, kernel {kernel}, {threads} thread(s), medians of {ROUNDS} rounds and of their ratios"
+    );
     println!("encoder    program              cpu ms   wall ms  first ms   peak MB   cosine");
     for subject in subjects().into_iter().filter(|s| wanted(s.name)) {
         let (side, runs) = (subject.tower.image_px as usize, subject.runs);
@@ -241,22 +238,28 @@ fn main() {
                 rounds.push(run());
             }
         }
-        let figures = rounds.map(median);
-        let [ours, _, best, _] = &figures;
-        for ((name, _), f) in programs.iter().zip(&figures) {
-            let alike = least(&f.output, &best.output, subject.tower.width as usize);
+        let [ours, _, best, _] = &rounds;
+        for ((name, _), own) in programs.iter().zip(&rounds) {
+            let of = |figure: fn(&Figures) -> f64| median(own.iter().map(figure));
+            let alike = least(&own[0].output, &best[0].output, subject.tower.width as usize);
             println!(
                 "{:10} {name:20} {:7.2}   {:7.2}   {:7.1}   {:7.1}   {alike:.5}",
-                subject.name, f.cpu_ms, f.wall_ms, f.first_ms, f.peak_mb
+                subject.name,
+                of(|f| f.cpu_ms),
+                of(|f| f.wall_ms),
+                of(|f| f.first_ms),
+                of(|f| f.peak_mb)
             );
         }
+        // Of the same round: the machine's speed changes from one to the next.
+        let ratio = |figure: fn(&Figures) -> f64| median(ours.iter().zip(best).map(|(a, b)| figure(a) / figure(b)));
         println!(
             "{:10} ours / onnxruntime: cpu {:.2}, wall {:.2}, first result {:.2}, memory {:.2}\n",
             subject.name,
-            ours.cpu_ms / best.cpu_ms,
-            ours.wall_ms / best.wall_ms,
-            ours.first_ms / best.first_ms,
-            ours.peak_mb / best.peak_mb
+            ratio(|f| f.cpu_ms),
+            ratio(|f| f.wall_ms),
+            ratio(|f| f.first_ms),
+            ratio(|f| f.peak_mb)
         );
     }
 }
