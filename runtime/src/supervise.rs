@@ -118,6 +118,7 @@ pub struct Supervisor {
     line: Vec<u8>,
     screen: Screen,
     shown: Option<Instant>,
+    last: Option<Fix>,
     fixes: u64,
 }
 
@@ -142,6 +143,7 @@ impl Supervisor {
             line: Vec::new(),
             screen: Screen::new(),
             shown: None,
+            last: None,
             fixes: 0,
         }
     }
@@ -171,7 +173,9 @@ impl Supervisor {
                 self.rest(pause, stop, observer);
             }
         }
-        self.show(&mut Log { observer, fix: self.fixes });
+        if let Some(last) = self.last.take() {
+            self.show(&last, &mut Log { observer, fix: self.fixes });
+        }
         outcome
     }
 
@@ -243,18 +247,20 @@ impl Supervisor {
             log.tell(Part::Receiver, &line);
         }
         self.tell_panel(&fix, log);
-        let place = fix.tracked.as_ref().map(|t| self.model.locator.place(&t.candidate));
-        draw_screen(&mut self.screen, &fix, place, self.model.card.simulated_planet);
         if self.shown.is_none_or(|t| t.elapsed() >= DISPLAY_PAUSE) {
-            self.show(log);
+            self.show(&fix, log);
         }
         fix.latency.report = stage.end("report", log);
+        let mut written = Ok(());
         if let Some(files) = files {
             json::line(&mut self.line, &fix, &self.model.locator, &self.model.card.id);
-            files.append(&sentences, &self.line)?;
+            written = files.append(&sentences, &self.line);
         }
-        observer.fix(&fix, &self.panorama, &self.model);
-        Ok(())
+        if written.is_ok() {
+            observer.fix(&fix, &self.panorama, &self.model);
+        }
+        self.last = Some(fix);
+        written
     }
 
     /// Sends what there is to say, where there is a link.
@@ -293,9 +299,12 @@ impl Supervisor {
         }
     }
 
-    fn show(&mut self, log: &mut Log<'_>) {
+    /// Draws a fix and shows it, where there is a display.
+    fn show(&mut self, fix: &Fix, log: &mut Log<'_>) {
         self.shown = Some(Instant::now());
-        if let Some(display) = self.display.as_mut().filter(|_| self.fixes > 0) {
+        if let Some(display) = &mut self.display {
+            let place = fix.tracked.as_ref().map(|t| self.model.locator.place(&t.candidate));
+            draw_screen(&mut self.screen, fix, place, self.model.card.simulated_planet);
             log.failed(Part::Display, display.show(&self.screen));
         }
     }

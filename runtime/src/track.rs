@@ -38,7 +38,15 @@ pub struct Tracked {
 struct Remembered {
     time: SystemTime,
     radius: Radius,
-    candidates: heapless::Vec<(Candidate, [f64; 3]), CANDIDATES>,
+    candidates: heapless::Vec<Remembrance, CANDIDATES>,
+}
+
+/// A candidate of a remembered estimate.
+struct Remembrance {
+    candidate: Candidate,
+    at: [f64; 3],
+    /// How strongly each estimate of the window agrees that the vehicle was there, the oldest first.
+    agreed: heapless::Vec<f64, WINDOW>,
 }
 
 /// The recent estimates.
@@ -55,20 +63,15 @@ impl Track {
 
     /// Adds an estimate and answers with the consensus.
     pub fn push(&mut self, time: SystemTime, estimate: &Estimate) -> Tracked {
-        if self.window.is_full() {
-            self.window.pop_front();
-        }
-        let candidates = estimate.candidates.iter().take(CANDIDATES).map(|c| (*c, c.position.unit())).collect();
-        // There is room: a full window lost its oldest entry above.
-        let _ = self.window.push_back(Remembered { time, radius: estimate.radius, candidates });
-
+        self.remember(time, estimate);
         let mut best = (0.0, estimate.candidates[0], time, estimate.position().unit());
         for (age, from) in self.window.iter().rev().enumerate() {
-            for (candidate, at) in &from.candidates {
+            for place in &from.candidates {
+                let faded = place.agreed.iter().rev().enumerate().map(|(age, share)| FADING.powi(age as i32) * share);
                 // Of equally supported candidates the newest stays.
-                let support = self.support(*at, from.time) * FADING.powi(age as i32);
+                let support = faded.sum::<f64>() * FADING.powi(age as i32);
                 if support > best.0 + 1e-9 {
-                    best = (support, *candidate, from.time, *at);
+                    best = (support, place.candidate, from.time, place.at);
                 }
             }
         }
@@ -88,10 +91,30 @@ impl Track {
         Tracked { position, radius, candidate, support }
     }
 
-    /// How strongly the window's estimates agree that the vehicle was at `at` at the time `when`.
-    fn support(&self, at: [f64; 3], when: SystemTime) -> f64 {
-        let entry = |(age, from): (usize, &Remembered)| FADING.powi(age as i32) * from.agreement(at, when).0;
-        self.window.iter().rev().enumerate().map(entry).sum()
+    /// Puts an estimate into the window. Whether two estimates agree does not change later: only this one is asked about the
+    /// candidates of the others, and they about its own.
+    fn remember(&mut self, time: SystemTime, estimate: &Estimate) {
+        if self.window.is_full() {
+            self.window.pop_front();
+            for place in self.window.iter_mut().flat_map(|from| &mut from.candidates) {
+                place.agreed.remove(0);
+            }
+        }
+        let place = |c: &Candidate| Remembrance { candidate: *c, at: c.position.unit(), agreed: heapless::Vec::new() };
+        let candidates = estimate.candidates.iter().take(CANDIDATES).map(place).collect();
+        let mut newest = Remembered { time, radius: estimate.radius, candidates };
+        for i in 0..newest.candidates.len() {
+            let at = newest.candidates[i].at;
+            let agreed = self.window.iter().chain([&newest]).map(|from| from.agreement(at, time).0).collect();
+            newest.candidates[i].agreed = agreed;
+        }
+        for from in &mut self.window {
+            for place in &mut from.candidates {
+                // There is room, here and below: a full window lost its oldest entry above.
+                let _ = place.agreed.push(newest.agreement(place.at, from.time).0);
+            }
+        }
+        let _ = self.window.push_back(newest);
     }
 }
 
@@ -100,8 +123,8 @@ impl Remembered {
     /// all: what several say together favours places between many candidates, where none of them is.
     fn agreement(&self, at: [f64; 3], when: SystemTime) -> (f64, [f64; 3]) {
         let reach = reach_km(self, when);
-        let share = |(c, unit): &(Candidate, [f64; 3])| f64::from(c.weight) * near(unit_distance_km(at, *unit), reach);
-        let shares = self.candidates.iter().map(|c| (share(c), c.1));
+        let share = |p: &Remembrance| f64::from(p.candidate.weight) * near(unit_distance_km(at, p.at), reach);
+        let shares = self.candidates.iter().map(|place| (share(place), place.at));
         shares.fold((0.0, at), |best, next| if next.0 > best.0 { next } else { best })
     }
 }
