@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 
 use homing_kernels::{Fused, Kernel, softmax};
 use homing_models::{
-    FileBytes, Geocells, LatLon, Manifest, Prototypes, Radius, RadiusTable, RefineParams, TaskList,
-    bundle::HEADS,
-    refine::{Candidate, Candidates},
-    spread_km,
+    FileBytes, Geocells, LatLon, Manifest, Prototypes, Radius, RadiusTable, RefineParams, TaskList, bundle::HEADS,
+    refine::Candidates, spread_km,
 };
 use tract_onnx::prelude::{Datum, Tensor};
 
@@ -156,11 +154,7 @@ impl Locator {
         let candidates =
             homing_models::refine(&self.geocells, &self.prototypes, &self.probabilities, embedding, &self.params);
         let spread = spread_km(&self.geocells, &self.probabilities, candidates[0].position);
-        let likeliest =
-            |a: &&Candidate, b: &&Candidate| a.probability.total_cmp(&b.probability).then(b.cell.cmp(&a.cell));
-        // Among the candidates is the most probable of all cells.
-        let first = candidates.iter().max_by(likeliest).unwrap_or(&candidates[0]);
-        let centroid = self.geocells.cell(first.cell).centroid;
+        let centroid = self.geocells.cells()[largest(&self.probabilities)].centroid;
         Ok(Estimate { candidates, centroid, radius: self.radius.lookup(spread), views, tasks })
     }
 

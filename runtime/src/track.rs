@@ -182,6 +182,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_of_agreement_is_what_asking_anew_gives() {
+        let mut track = Track::new();
+        for i in 0..3 * WINDOW {
+            // One to five candidates, near each other and far.
+            let candidates: Vec<_> = (0..=i % CANDIDATES)
+                .map(|c| (48.0 + 0.2 * c as f64, (7 * i * c % 90) as f64, 0.5 / (c + 1) as f32))
+                .collect();
+            track.push(minutes((i * i) as u64), &estimate(&candidates, 10.0 + i as f32));
+            for from in &track.window {
+                for place in &from.candidates {
+                    let anew: Vec<f64> = track.window.iter().map(|e| e.agreement(place.at, from.time).0).collect();
+                    assert_eq!(&place.agreed[..], &anew[..], "estimate {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_outlier_is_outvoted_by_its_own_second_candidate() {
         let mut track = Track::new();
         for i in 0..5 {

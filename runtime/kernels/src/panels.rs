@@ -7,8 +7,7 @@ use memmap2::{MmapMut, MmapOptions};
 
 /// Bytes of weights, zero at first, from the beginning of a page on.
 ///
-/// The system gives all pages at once where it can. That each comes when it is first written to took a quarter of the time
-/// to make a plan of ViT-B/32.
+/// The system gives all pages at once where it can: to fetch each when it is first written to takes longer.
 #[derive(Debug)]
 pub(crate) struct Panels(MmapMut);
 

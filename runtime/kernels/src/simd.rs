@@ -109,6 +109,31 @@ pub(crate) trait Simd: Copy {
     unsafe fn float_tile(rows: usize, vectors: usize, tile: &FloatTile);
 }
 
+/// The tiles of integers of a family, `int_tiles!(ROWS x COLUMN VECTORS)`; it may use fewer rows.
+macro_rules! int_tiles {
+    ([$($int_rows:literal),*] x $int_columns:literal) => {
+        const INT_COLUMNS: usize = $int_columns * Self::LANES;
+
+        #[inline(always)]
+        unsafe fn int_tile(rows: usize, tile: &crate::tile::IntTile) {
+            // SAFETY: as this function's own.
+            unsafe {
+                match rows {
+                    $($int_rows if $int_rows <= Self::INT_ROWS => {
+                        crate::tile::int_tile::<Self, $int_rows, $int_columns>(tile)
+                    })*
+                    _ => {}
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn activate_tile(activation: crate::maths::Activation, p: *mut f32, rows: usize, stride: usize) {
+            // SAFETY: as this function's own.
+            unsafe { crate::maths::activate_vectors::<Self, $int_columns>(activation, p, rows, stride) }
+        }
+    };
+}
 /// The tiles of floats, `float_tiles!(ROWS x COLUMN VECTORS)`.
 macro_rules! float_tiles {
     ($float_rows:tt x [$($float_columns:literal),*]) => {
@@ -135,7 +160,7 @@ macro_rules! float_rows {
         }
     };
 }
-use {float_rows, float_tiles};
+use {float_rows, float_tiles, int_tiles};
 
 /// An operator's inner part.
 pub(crate) trait Work {

@@ -2,9 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, Work, float_tiles};
-use crate::maths::{Activation, activate_vectors};
-use crate::tile::{IntTile, int_tile};
+use super::{Simd, Work, float_tiles, int_tiles};
 
 /// Vectors of 256 bits.
 #[derive(Clone, Copy)]
@@ -57,32 +55,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type I = __m256i;
     const LANES: usize = 8;
     const UNSIGNED: bool = VNNI;
-    const INT_COLUMNS: usize = 16;
     // 12 sums, 2 weights and a row's bytes fill 15 of 16 registers, and 12 sums do not wait for one another. A dot product
     // without VNNI needs some for itself, and waits less.
     const INT_ROWS: usize = if VNNI { 6 } else { 4 };
+    int_tiles!([1, 2, 3, 4, 5, 6] x 2);
     float_tiles!([1, 2, 3, 4] x [1, 2]);
-
-    #[inline(always)]
-    unsafe fn int_tile(rows: usize, tile: &IntTile) {
-        // SAFETY: see above.
-        unsafe {
-            match rows {
-                1 => int_tile::<Self, 1, 2>(tile),
-                2 => int_tile::<Self, 2, 2>(tile),
-                3 => int_tile::<Self, 3, 2>(tile),
-                4 => int_tile::<Self, 4, 2>(tile),
-                5 if VNNI => int_tile::<Self, 5, 2>(tile),
-                6 if VNNI => int_tile::<Self, 6, 2>(tile),
-                _ => {}
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn activate_tile(activation: Activation, p: *mut f32, rows: usize, stride: usize) {
-        // SAFETY: see above.
-        unsafe { activate_vectors::<Self, 2>(activation, p, rows, stride) }
-    }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {

@@ -1,8 +1,6 @@
 //! Vectors without special instructions; the compiler uses those that every processor of the target has.
 
-use super::{Simd, float_tiles};
-use crate::maths::{Activation, activate_vectors};
-use crate::tile::{IntTile, int_tile};
+use super::{Simd, float_tiles, int_tiles};
 
 const LANES: usize = 8;
 
@@ -23,28 +21,9 @@ impl Simd for Portable {
     type I = [i32; LANES];
     const LANES: usize = LANES;
     const UNSIGNED: bool = false;
-    const INT_COLUMNS: usize = LANES;
     const INT_ROWS: usize = 4;
+    int_tiles!([1, 2, 3, 4] x 1);
     float_tiles!([1, 2, 3, 4] x [1]);
-
-    #[inline(always)]
-    unsafe fn int_tile(rows: usize, tile: &IntTile) {
-        // SAFETY: see above.
-        unsafe {
-            match rows {
-                1 => int_tile::<Self, 1, 1>(tile),
-                2 => int_tile::<Self, 2, 1>(tile),
-                3 => int_tile::<Self, 3, 1>(tile),
-                4 => int_tile::<Self, 4, 1>(tile),
-                _ => {}
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn activate_tile(activation: Activation, p: *mut f32, rows: usize, stride: usize) {
-        // SAFETY: see above.
-        unsafe { activate_vectors::<Self, 1>(activation, p, rows, stride) }
-    }
     #[inline(always)]
     unsafe fn splat(x: f32) -> F {
         [x; LANES]
