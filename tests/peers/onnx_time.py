@@ -21,6 +21,9 @@ def memory_mb(field):
 
 request = json.load(sys.stdin)
 pixels = np.array(request.pop("data"), dtype=np.float32).reshape(request["shape"])
+# What was used and given back before does not count as the largest.
+with open("/proc/self/clear_refs", "w") as forget:
+    forget.write("5")
 before = memory_mb("VmRSS")
 start = time.perf_counter()
 options = onnxruntime.SessionOptions()
