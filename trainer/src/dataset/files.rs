@@ -2,6 +2,7 @@
 //!
 //! Names of places that a line leaves out (`country`, `admin1`, `admin2`, `town`) are looked up in the gazetteer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use homing_models::frame::SquareCutter;
@@ -35,6 +36,19 @@ pub enum FilesError {
         path: PathBuf,
         /// How many there are.
         samples: usize,
+        /// How many validation asks for.
+        validation: usize,
+    },
+    /// Whole places are put aside, and those that there are do not make up a validation set.
+    #[error(
+        "{path}: places have so many samples that only {aside} of training.validation_sites = {validation} can be put \
+         aside, a place as a whole; choose another number or add places"
+    )]
+    Crowded {
+        /// The file.
+        path: PathBuf,
+        /// How many could be put aside.
+        aside: usize,
         /// How many validation asks for.
         validation: usize,
     },
@@ -75,22 +89,30 @@ impl FileGallery {
         Ok(gallery)
     }
 
-    /// Puts `validation` samples aside, chosen by a hash of their position: (training, validation). The same place is
-    /// never in both.
+    /// Puts up to `validation` samples aside, chosen by a hash of their position: (training, validation). The same place
+    /// is never in both; one that has more samples than are still wanted stays in training.
     ///
     /// # Errors
-    /// When there are not at least twice as many samples.
+    /// When there are not at least twice as many samples, or whole places do not make up half of what is wanted.
     pub fn split(self, validation: usize) -> Result<(Self, Self), FilesError> {
         let samples = self.samples.len();
         if samples < 2 * validation {
             return Err(FilesError::TooFew { path: self.path, samples, validation });
         }
         let key = |s: &Sample| mix(s.position.lat().to_bits() ^ mix(s.position.lon().to_bits()));
-        let mut keys: Vec<u64> = self.samples.iter().map(key).collect();
-        keys.sort_unstable();
-        let limit = keys[validation];
+        let mut places = BTreeMap::<u64, usize>::new();
+        self.samples.iter().for_each(|s| *places.entry(key(s)).or_default() += 1);
+        let mut aside = 0;
+        places.retain(|_, &mut count| {
+            let fits = aside + count <= validation;
+            aside += if fits { count } else { 0 };
+            fits
+        });
+        if 2 * aside < validation {
+            return Err(FilesError::Crowded { path: self.path, aside, validation });
+        }
         let (aside, kept): (Vec<_>, Vec<_>) =
-            self.samples.into_iter().zip(self.pictures).partition(|(sample, _)| key(sample) < limit);
+            self.samples.into_iter().zip(self.pictures).partition(|(sample, _)| places.contains_key(&key(sample)));
         let gallery = |part: Vec<(Sample, Pictures)>| {
             let (samples, pictures) = part.into_iter().unzip();
             FileGallery { path: self.path.clone(), samples, pictures }
@@ -212,5 +234,20 @@ mod tests {
         assert_eq!((train.samples().len(), validation.samples().len()), (30, 10));
         assert!(validation.samples().iter().all(|v| train.samples().iter().all(|t| t.position != v.position)));
         assert!(gallery(&lines).unwrap().split(30).is_err());
+    }
+
+    #[test]
+    fn a_place_with_more_samples_than_validation_wants_stays_in_training() {
+        let lines = |places: u32, samples: u32| -> String {
+            let place = |i: u32| format!("{{\"images\":[\"a.png\"],\"lat\":{},\"lon\":2}}\n", f64::from(i) * 0.1);
+            (0..places).flat_map(|i| (0..samples).map(move |_| place(i))).collect()
+        };
+        let crowded = gallery(&lines(3, 40)).unwrap().split(30).unwrap_err().to_string();
+        assert!(crowded.contains("only 0 of training.validation_sites = 30"), "{crowded}");
+        for latitude in 0..9 {
+            let fixed = format!("{{\"images\":[\"a.png\"],\"lat\":{latitude}.05,\"lon\":3}}\n").repeat(40);
+            let (train, validation) = gallery(&(lines(60, 1) + &fixed)).unwrap().split(30).unwrap();
+            assert_eq!((train.samples().len(), validation.samples().len()), (70, 30));
+        }
     }
 }
