@@ -55,7 +55,7 @@ impl Ablation<'_> {
     pub fn run(&self) -> Result<(Vec<RowFigures>, Vec<CaptionFigures>)> {
         let base = self.bench(ablation::base(&self.whole)?, "base")?;
         let given = self.whole.tower.weights.clone();
-        if given.is_none() && !base.out.join(PRETRAINED).exists() {
+        if given.is_none() && !pretrain::is_done(&base)? {
             eprintln!("the base: contrastive pretraining on captions of what is to be seen");
             pretrain::pretrain(&base, self.stop)?;
         }
@@ -111,7 +111,7 @@ impl Ablation<'_> {
         // The refinement needs no training: it works on the network of the row before.
         let trained = if row == REFINEMENT { row - 1 } else { row };
         let bench = self.bench(ablation::of_row(&self.whole, trained, base, cells), &format!("row-{trained}"))?;
-        if bench.recipe.contrastive.is_some() && !bench.out.join(PRETRAINED).exists() {
+        if !pretrain::is_done(&bench)? {
             pretrain::pretrain(&bench, self.stop)?;
         }
         let network = train(&bench, &Alone, self.stop)?;

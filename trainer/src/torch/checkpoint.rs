@@ -8,11 +8,12 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use tch::{Kind, Tensor};
+use tch::{Kind, Tensor, nn};
 
 use super::adamw::AdamW;
 use super::network::Network;
 use super::ranks::Ranks;
+use crate::safetensors::TensorFile;
 
 /// The checkpoint's file name in the run's directory.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -21,6 +22,8 @@ pub const WEIGHTS: &str = "weights.safetensors";
 
 /// The name under which a checkpoint has the hash of all else in it.
 const CONTENT: &str = "content";
+/// The name under which files have the number of the run that they are of.
+const FINGERPRINT: &str = "fingerprint";
 
 /// What a training run consists of at a step.
 #[derive(Debug)]
@@ -50,9 +53,9 @@ impl State {
     /// Writes the checkpoint of the run with this fingerprint (see [`fingerprint`]).
     ///
     /// # Errors
-    /// When the file cannot be written; an older checkpoint then stays.
+    /// When a number is not finite or the file cannot be written; an older checkpoint then stays.
     pub fn save(&self, path: &Path, fingerprint: i64) -> Result<()> {
-        save_tensors(path, fingerprint, self.step, self.tensors())
+        save_tensors(path, fingerprint, self.step, "training.lr", self.tensors())
     }
 
     /// Takes over the checkpoint.
@@ -83,13 +86,24 @@ pub fn way_out(checkpoint: &Path, key: &str) -> String {
     }
 }
 
-/// Writes named tensors with the step and the fingerprint of their run.
+/// Writes named tensors with the step and the fingerprint of their run; `lr` is the learning rate's key in the recipe.
 ///
 /// # Errors
-/// When the file cannot be written; an older one then stays.
-pub fn save_tensors(path: &Path, fingerprint: i64, step: u32, mut tensors: Vec<(String, Tensor)>) -> Result<()> {
+/// When a number is not finite or the file cannot be written; an older one then stays.
+pub fn save_tensors(
+    path: &Path,
+    fingerprint: i64,
+    step: u32,
+    lr: &str,
+    mut tensors: Vec<(String, Tensor)>,
+) -> Result<()> {
+    // A step may break the weights of which the next step's loss would tell, and this file is what to go back to.
+    let is_finite = |tensor: &Tensor| tch::no_grad(|| tensor.isfinite().all().int64_value(&[])) != 0;
+    if let Some((name, _)) = tensors.iter().find(|(_, tensor)| !is_finite(tensor)) {
+        bail!("{name} is not finite after step {step}: {}", way_out(path, lr));
+    }
     tensors.push(("step".to_owned(), Tensor::from_slice(&[i64::from(step)])));
-    tensors.push(("fingerprint".to_owned(), Tensor::from_slice(&[fingerprint])));
+    tensors.push((FINGERPRINT.to_owned(), Tensor::from_slice(&[fingerprint])));
     let content = content(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
     tensors.push((CONTENT.to_owned(), Tensor::from_slice(&[content])));
     write_tensors(path, &tensors)
@@ -108,7 +122,7 @@ pub fn restore_tensors(path: &Path, fingerprint: i64, tensors: Vec<(String, Tens
         let scalar = stored.get(name).filter(|t| t.kind() == Kind::Int64 && t.numel() == 1);
         scalar.map(|t| t.int64_value(&[0]))
     };
-    if number("fingerprint") != Some(fingerprint) {
+    if number(FINGERPRINT) != Some(fingerprint) {
         bail!("{} belongs to another recipe or data set: give another --out, or delete it", path.display());
     }
     let numbers = stored.iter().filter(|(name, _)| *name != CONTENT).map(|(name, tensor)| (name.as_str(), tensor));
@@ -129,22 +143,43 @@ pub fn restore_tensors(path: &Path, fingerprint: i64, tensors: Vec<(String, Tens
     step.with_context(|| format!("{} lacks its step: delete it to start again", path.display()))
 }
 
-/// Writes the weights of a network under their own names.
+/// Writes the weights of a finished run under their own names, with the run's fingerprint.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn save_weights(network: &Network, path: &Path) -> Result<()> {
-    write_tensors(path, &network.named().into_iter().collect::<Vec<_>>())
+pub fn save_weights(path: &Path, fingerprint: i64, mut weights: Vec<(String, Tensor)>) -> Result<()> {
+    weights.push((FINGERPRINT.to_owned(), Tensor::from_slice(&[fingerprint])));
+    write_tensors(path, &weights)
 }
 
-/// Takes over weights written by [`save_weights`].
+/// Takes over weights written by [`save_weights`]; `command` makes them.
 ///
 /// # Errors
-/// When the file is missing, damaged, or of another shape.
-pub fn load_weights(network: &mut Network, path: &Path) -> Result<()> {
-    tch::no_grad(|| network.variables.read_safetensors(path)).with_context(|| {
-        format!("{}: no trained weights of this recipe; run `homing-trainer train` first", path.display())
-    })
+/// When the file is missing, damaged, of another shape, or of a run with another fingerprint.
+pub fn load_weights(variables: &mut nn::VarStore, path: &Path, fingerprint: i64, command: &str) -> Result<()> {
+    if !path.exists() {
+        bail!("{} does not exist: run `homing-trainer {command}` first", path.display());
+    }
+    let damaged = || format!("{} is damaged: delete it and run `homing-trainer {command}` again", path.display());
+    check_weights(path, fingerprint)?;
+    tch::no_grad(|| variables.read_safetensors(path)).with_context(damaged)
+}
+
+/// Whether the weights are of the run with this fingerprint.
+///
+/// # Errors
+/// When they are not, or the file cannot be read.
+pub fn check_weights(path: &Path, fingerprint: i64) -> Result<()> {
+    let mut file = TensorFile::open(path)?;
+    let entry = file.entries().get(FINGERPRINT).cloned();
+    let stored = entry.map(|entry| file.bytes(&entry)).transpose()?;
+    if stored.as_deref() != Some(&fingerprint.to_le_bytes()[..]) {
+        bail!(
+            "{} is of another recipe or data set: restore the recipe, give another --out, or delete it",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Writes named tensors beside the final name, to the disk, and renames: a reader never sees half a file.

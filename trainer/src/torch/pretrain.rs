@@ -47,10 +47,22 @@ pub fn pretrained(bench: &Workbench) -> Option<PathBuf> {
 pub fn open(bench: &Workbench) -> Result<Clip> {
     let (contrastive, path) = (section(bench)?, bench.out.join(PRETRAINED));
     let mut clip = Clip::new(&bench.recipe.tower, &contrastive.text, bench.recipe.seed, tch::Device::Cpu);
-    tch::no_grad(|| clip.variables.read_safetensors(&path))
-        .with_context(|| format!("{}: run `homing-trainer pretrain` first", path.display()))?;
+    checkpoint::load_weights(&mut clip.variables, &path, fingerprint_of(bench, contrastive), "pretrain")?;
     clip.variables.set_device(bench.device);
     Ok(clip)
+}
+
+/// Whether there are pretrained weights for this recipe; where it asks for none, there is nothing left to do.
+///
+/// # Errors
+/// When there are weights, but of another recipe or data set.
+pub fn is_done(bench: &Workbench) -> Result<bool> {
+    let Some(contrastive) = &bench.recipe.contrastive else { return Ok(true) };
+    let path = bench.out.join(PRETRAINED);
+    if path.exists() {
+        checkpoint::check_weights(&path, fingerprint_of(bench, contrastive))?;
+    }
+    Ok(path.exists())
 }
 
 /// Pretrains to the recipe's last step and writes the weights. A checkpoint is taken up; finished weights are kept.
@@ -72,7 +84,7 @@ pub fn pretrain(bench: &Workbench, stop: StopRequest) -> Result<()> {
     run.resume()?;
     run.steps(&seen, stop)?;
     let weights: Vec<(String, Tensor)> = run.clip.variables.variables().into_iter().collect();
-    checkpoint::write_tensors(&bench.out.join(PRETRAINED), &weights)
+    checkpoint::save_weights(&bench.out.join(PRETRAINED), fingerprint, weights)
 }
 
 fn section(bench: &Workbench) -> Result<&Contrastive> {
@@ -128,7 +140,8 @@ impl Run<'_> {
     }
 
     fn save(&self) -> Result<()> {
-        checkpoint::save_tensors(&self.bench.out.join(CHECKPOINT), self.fingerprint, self.step, self.tensors())
+        let path = self.bench.out.join(CHECKPOINT);
+        checkpoint::save_tensors(&path, self.fingerprint, self.step, "contrastive.lr", self.tensors())
     }
 
     fn steps(&mut self, gallery: &dyn Gallery, stop: StopRequest) -> Result<()> {

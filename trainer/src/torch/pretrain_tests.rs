@@ -57,6 +57,9 @@ fn interrupted_and_resumed_is_uninterrupted_and_the_training_starts_from_it() {
     pretrain(&resumed, &|| false).unwrap();
     let read = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(PRETRAINED)).unwrap();
     assert!(read(&whole) == read(&parts), "the weights differ");
+    assert!(is_done(&resumed).unwrap());
+    let message = is_done(&bench(recipe(7), parts.path())).unwrap_err().to_string();
+    assert!(message.contains("pretrained.safetensors is of another recipe or data set"), "{message}");
 
     let mut recipe = recipe(6);
     (recipe.training.steps, recipe.training.warmup_steps, recipe.training.trainable) = (2, 1, Trainable::Heads);

@@ -231,6 +231,13 @@ fn a_diverging_run_names_the_step_and_goes_on_with_a_lower_rate() {
     train(&bench(gentle.recipe.clone(), elsewhere.path()), &Alone, &|| false).unwrap();
     let weights = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(WEIGHTS)).unwrap();
     assert!(weights(&dir) == weights(&elsewhere));
+
+    // Weights that this step breaks, and the next one's loss would tell of, are no checkpoint.
+    let broken = tempfile::tempdir().unwrap();
+    (steep.training.lr, steep.training.checkpoint_every) = (1e39, 1);
+    let message = train(&bench(steep, broken.path()), &Alone, &|| false).unwrap_err().to_string();
+    assert!(message.contains("is not finite after step 1: lower training.lr and start again"), "{message}");
+    assert!(!broken.path().join(CHECKPOINT).exists());
 }
 
 #[test]
@@ -239,6 +246,9 @@ fn the_chain_from_recipe_to_bundle_learns_coloured_noise() {
     let bench = bench(recipe(150), dir.path());
     train(&bench, &Alone, &|| false).unwrap();
     let network = trained(&bench, &dir.path().join(WEIGHTS)).unwrap();
+    let other = self::bench(recipe(151), dir.path());
+    let message = trained(&other, &dir.path().join(WEIGHTS)).unwrap_err().to_string();
+    assert!(message.contains("weights.safetensors is of another recipe or data set: restore the recipe"), "{message}");
     let marks = super::examination::Examination::load(&*bench.validation, &bench.recipe)
         .unwrap()
         .mark(&network, &bench.geocells);
@@ -414,7 +424,7 @@ fn a_training_starts_from_the_recipes_weights_and_resumes_without_them() {
     (recipe.training.trainable, recipe.training.lr) = (Trainable::Heads, 1e-3);
     let given = Network::new(&recipe.tower, 7, &homing_models::TaskList::default(), 99, Device::Cpu);
     let file = weights.path().join("tower.safetensors");
-    super::checkpoint::save_weights(&given, &file).unwrap();
+    super::checkpoint::save_weights(&file, 1, given.named().into_iter().collect()).unwrap();
     recipe.tower.weights = Some(file.clone());
     let trained = train(&bench(recipe.clone(), out.path()), &Alone, &|| false).unwrap().named();
     for (name, tensor) in given.named().iter().filter(|(name, _)| name.starts_with("vision_model.")) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Device, Tensor};
 
@@ -52,7 +52,8 @@ pub fn train(bench: &Workbench, ranks: &dyn Ranks, stop: StopRequest) -> Result<
     run.resume()?;
     run.steps(stop)?;
     let weights = bench.out.join(WEIGHTS);
-    ranks.together(if ranks.first() { save_weights(&run.state.averaged, &weights) } else { Ok(()) })?;
+    let write = || save_weights(&weights, run.fingerprint, run.state.averaged.named().into_iter().collect());
+    ranks.together(if ranks.first() { write() } else { Ok(()) })?;
     Ok(run.state.averaged)
 }
 
@@ -233,11 +234,11 @@ pub(super) fn progress_bar(steps: u32, first: u32) -> ProgressBar {
 /// Trained weights of a finished run.
 ///
 /// # Errors
-/// When the run has not finished.
+/// When the run has not finished, or was another recipe's.
 pub fn trained(bench: &Workbench, path: &Path) -> Result<Network> {
     let recipe = &bench.recipe;
     let mut network = Network::new(&recipe.tower, bench.geocells.len(), &bench.tasks, recipe.seed, Device::Cpu);
-    super::checkpoint::load_weights(&mut network, path).context("the training is not finished")?;
+    super::checkpoint::load_weights(&mut network.variables, path, bench.fingerprint(), "train")?;
     network.variables.freeze();
     network.variables.set_device(bench.device);
     Ok(network)
