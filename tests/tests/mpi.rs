@@ -124,18 +124,15 @@ fn process(rank: u32, mpirun: &Child) -> String {
     children.into_iter().find(is_it).expect("the rank is at work")
 }
 
-#[test]
-fn a_killed_rank_ends_the_job_with_one_line_and_a_checkpoint_to_go_on_from() {
-    let work = tempfile::tempdir().unwrap();
-    let [whole, parts] = ["whole", "parts"].map(|name| work.path().join(name));
-    let recipe = recipe(work.path(), 12, 60);
-    let job = two_ranks(&recipe, &parts).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+/// Kills a rank of a job once there is a checkpoint: the job ends soon, with one line that says how to go on.
+fn kill(rank: u32, recipe: &Path, out: &Path) {
+    let job = two_ranks(recipe, out).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let patience = Instant::now();
-    while !parts.join(CHECKPOINT).exists() {
+    while !out.join(CHECKPOINT).exists() {
         assert!(patience.elapsed() < Duration::from_secs(300), "no checkpoint");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let victim = process(1, &job);
+    let victim = process(rank, &job);
     assert!(Command::new("kill").args(["-9", &victim]).status().unwrap().success());
     let killed = Instant::now();
     let output = job.wait_with_output().unwrap();
@@ -143,6 +140,16 @@ fn a_killed_rank_ends_the_job_with_one_line_and_a_checkpoint_to_go_on_from() {
     assert!(killed.elapsed() < Duration::from_secs(20), "the job hung on for {:?}", killed.elapsed());
     let complaints = complaints(&output);
     assert!(complaints.len() == 1 && complaints[0].contains("run the same command again to go on"), "{complaints:?}");
+}
+
+#[test]
+fn a_killed_rank_ends_the_job_with_one_line_and_a_checkpoint_to_go_on_from() {
+    let work = tempfile::tempdir().unwrap();
+    let [whole, parts] = ["whole", "parts"].map(|name| work.path().join(name));
+    let recipe = recipe(work.path(), 12, 60);
+    kill(1, &recipe, &parts);
+    // The first rank speaks for all as long as it lives.
+    kill(0, &recipe, &work.path().join("headless"));
 
     let resumed = finished(two_ranks(&recipe, &parts));
     let said = String::from_utf8_lossy(&resumed.stderr);
@@ -175,8 +182,11 @@ fn whatever_is_wrong_is_said_once() {
     train(&mut unlike, &recipe(work.path(), 13, 4), &work.path().join("out"));
     fails(unlike, "rank 2: its recipe or data are not those of rank 0");
 
-    let mut export = mpirun();
-    export.arg("export").arg(recipe(work.path(), 12, 4));
-    let output = export.output().unwrap();
-    assert!(!output.status.success() && complaints(&output).iter().all(|line| line.contains("only `train`")));
+    for command in ["export", "ablate", "geocells"] {
+        let mut alone = mpirun();
+        let output = alone.arg(command).arg(recipe(work.path(), 12, 4)).output().unwrap();
+        let complaints = complaints(&output);
+        assert!(!output.status.success() && !complaints.is_empty());
+        assert!(complaints.iter().all(|line| line.contains("only `train`")), "{complaints:?}");
+    }
 }

@@ -111,12 +111,16 @@ fn a_gpu_that_is_not_there_is_no_silent_processor() {
 
 /// Most climate zones, months and countries have no site among so few; their classes must not make the rest NaN.
 #[test]
-fn classes_without_samples_do_no_harm() {
+fn classes_without_samples_are_named_and_do_no_harm() {
     let work = tempfile::tempdir().unwrap();
     let path = recipe(work.path(), |text| text.replace("sites = 600", "sites = 40"));
     let out = work.path().join("out");
     let output = train(&path, &out).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let named: Vec<&str> = said.lines().filter(|line| line.starts_with("no training site has these")).collect();
+    // There is hardly a town with the Mediterranean's dry summers and a subarctic cold.
+    assert!(named.len() == 1 && named[0].contains(": koeppen ") && named[0].contains("Csc, "), "{said}");
     let manifest = std::fs::read_to_string(out.join("bundle/manifest.toml")).unwrap();
     assert!(!manifest.contains("nan"), "{manifest}");
 }

@@ -62,6 +62,12 @@ enum PlanetCommand {
 /// # Errors
 /// Whatever the command says, to be printed on one line.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    // Else each of them would do the whole, into the same files.
+    #[cfg(feature = "torch")]
+    anyhow::ensure!(
+        matches!(arguments.command, Command::Train(_)) || crate::torch::ranks::launched() == 1,
+        "only `train` runs as several processes: start this command without mpirun or srun"
+    );
     match &arguments.command {
         Command::Geocells(arguments) => commands::geocells::run(arguments),
         #[cfg(feature = "torch")]

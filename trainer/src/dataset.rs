@@ -178,6 +178,23 @@ pub fn task_list(gallery: &dyn Gallery) -> TaskList {
     TaskList { regressions: QUANTITIES.iter().enumerate().filter_map(fit).collect(), classifications }
 }
 
+/// The classes of each task that no sample has, for a word to the user: `koeppen Csc, Dsd; month March`. Empty when each
+/// class has some.
+pub fn unseen(tasks: &TaskList, gallery: &dyn Gallery) -> String {
+    let samples = gallery.samples();
+    let unseen = |task: &Classification| {
+        let mut seen = vec![false; task.classes.len()];
+        for (i, sample) in samples.iter().enumerate() {
+            let class = if task.name == "month" { gallery.month(i, 0) } else { sample.labels.koeppen };
+            class.into_iter().for_each(|class| seen[class] = true);
+        }
+        let names: Vec<&str> =
+            task.classes.iter().zip(seen).filter(|(_, s)| !s).map(|(name, _)| name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{} {}", task.name, names.join(", ")))
+    };
+    tasks.classifications.iter().filter_map(unseen).collect::<Vec<_>>().join("; ")
+}
+
 /// Names of the months.
 pub const MONTHS: [&str; 12] = [
     "January",

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
-
 use crate::torch::device::{Computing, settle_threads};
-use crate::torch::ranks::{Alone, Ranks, launched};
+use crate::torch::ranks::{Alone, Ranks};
 use crate::torch::workbench::Workbench;
 
 /// Arguments of `train`, `prototypes`, `export` and `eval`.
@@ -39,11 +37,6 @@ impl RunOptions {
     }
 
     fn workbench(&self, fresh: bool, ranks: &dyn Ranks) -> anyhow::Result<Workbench> {
-        // Else each of them would do the whole, into the same files.
-        ensure!(
-            launched() == ranks.count(),
-            "only `train` runs as several processes: start this command without mpirun or srun"
-        );
         Workbench::open(&self.recipe, self.out.as_deref(), self.computing, fresh, ranks)
     }
 }

@@ -41,6 +41,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let bench = arguments.run.open(&*ranks)?;
     let ranks = ranks::on(ranks, bench.device)?;
     let (first, several, out) = (ranks.first(), ranks.count() > 1, bench.out.display().to_string());
+    // The first rank speaks for all; where it has died, the next one if it is on the same machine.
+    let process = PathBuf::from(format!("/proc/{}", ranks.shared_number(i64::from(std::process::id()))));
+    let next = ranks.rank() == 1 && ranks.local_rank() == 1;
     let listening = ctrlc::set_handler(move || {
         // All ranks know of an error that one of them says: the launcher ends those that leave a moment later.
         if OVER.load(Ordering::Relaxed) {
@@ -54,7 +57,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             }
             std::process::exit(1);
         }
-        if first && several {
+        if first && several || next && !process.exists() {
             // Where a rank has died, the launcher tells the others to stop, and soon makes them.
             eprintln!(
                 "homing-trainer: a rank died, or the job is to stop; \
@@ -69,9 +72,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let mapped = bench.geocells.sites().len();
         let mapped = if mapped < sites { format!(", {mapped} of them mapped,") } else { String::new() };
         eprintln!("{sites} sites{mapped} in {cells} geocells, on {:?}{ranks}", bench.device);
+        let unseen = crate::dataset::unseen(&bench.tasks, &*bench.training);
+        if !unseen.is_empty() {
+            eprintln!("no training site has these, so the model cannot learn them: {unseen}");
+        }
     }
-    if bench.recipe.contrastive.is_some() && !bench.out.join(pretrain::PRETRAINED).exists() {
-        ensure!(!several, "pretraining runs as one process: run `homing-trainer pretrain` before this job");
+    let pretrained = pretrain::is_done(&bench).and_then(|done| {
+        ensure!(done || !several, "pretraining runs as one process: run `homing-trainer pretrain` before this job");
+        Ok(done)
+    });
+    if !ranks.together(pretrained)? {
         pretrain::pretrain(&bench, &|| STOP.load(Ordering::Relaxed))?;
     }
     let trained = train::train(&bench, &*ranks, &|| STOP.load(Ordering::Relaxed));
