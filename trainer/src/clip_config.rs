@@ -116,15 +116,15 @@ impl ClipConfig {
     /// # Errors
     /// Names the first setting that differs.
     pub fn check_text(&self, text: &TextTower) -> Result<(), ConfigError> {
-        self.check(None, &[("projection_dim", 512.into(), "text.projection", text.projection.into())])?;
+        self.check(None, &[("projection_dim", 512.into(), "contrastive.text.projection", text.projection.into())])?;
         self.check(
             Some("text_config"),
             &[
-                ("hidden_size", 512.into(), "text.width", text.width.into()),
-                ("num_hidden_layers", 12.into(), "text.layers", text.layers.into()),
-                ("num_attention_heads", 8.into(), "text.heads", text.heads.into()),
-                ("intermediate_size", 2048.into(), "text.mlp_ratio", (text.width * text.mlp_ratio).into()),
-                ("hidden_act", "quick_gelu".into(), "text.activation", spelling(text.activation).into()),
+                ("hidden_size", 512.into(), "contrastive.text.width", text.width.into()),
+                ("num_hidden_layers", 12.into(), "contrastive.text.layers", text.layers.into()),
+                ("num_attention_heads", 8.into(), "contrastive.text.heads", text.heads.into()),
+                ("intermediate_size", 2048.into(), "contrastive.text.mlp_ratio", (text.width * text.mlp_ratio).into()),
+                ("hidden_act", "quick_gelu".into(), "contrastive.text.activation", spelling(text.activation).into()),
                 ("vocab_size", 49408.into(), "tokeniser", VOCABULARY.into()),
                 ("max_position_embeddings", 77.into(), "tokeniser", CONTEXT.into()),
             ],

@@ -147,7 +147,10 @@ impl<'p> Walk<'p> {
     }
 
     fn drain(&mut self) {
-        while let Some(Reverse(Entry { key, kind })) = self.queue.pop() {
+        // Behind the last point there is nothing left to reach, and each frontier would still grow to the bound.
+        while self.walked.order.len() < self.units.len()
+            && let Some(Reverse(Entry { key, kind })) = self.queue.pop()
+        {
             match kind {
                 Kind::Frontier(point) => self.list_neighbours(point, Some(key)),
                 // An entry is stale when its point was visited, or reached from nearer by; both leave it behind.

@@ -350,11 +350,11 @@ impl Recipe {
         let g = &self.geocells;
         let share_sum = t.views.one + t.views.two + t.views.four;
         let shares_valid = [t.views.one, t.views.two, t.views.four].iter().all(|s| *s >= 0.0);
-        let weights = [self.tasks.regression, self.tasks.koeppen, self.tasks.month];
+        let weighs = |w: f64| w >= 0.0 && w.is_finite();
         let sites_valid = !matches!(self.data, Data::Planet { sites: 0, .. });
         let rounds_valid = g.rounds.iter().all(|&(min_samples, xi)| min_samples >= 2 && unit(xi));
         let r = &self.refine;
-        let checks: [(bool, &'static str, &str); 30] = [
+        let checks: [(bool, &'static str, &str); 33] = [
             (is_name(&self.name), "name", "use letters, digits, - and _"),
             (is_name(&self.export.name), "export.name", "use letters, digits, - and _"),
             (!self.export.licence.is_empty(), "export.licence", "must not be empty"),
@@ -376,9 +376,12 @@ impl Recipe {
             ((0.0..1.0).contains(&t.average_decay), "training.average_decay", "must be 0 or more and under 1"),
             (shares_valid && (share_sum - 1.0).abs() < 1e-6, "training.views", "one, two and four must sum to 1"),
             ((0.0..1.0).contains(&t.colour_jitter), "training.colour_jitter", "must be 0 or more and under 1"),
-            (t.checkpoint_every > 0 && t.validate_every > 0, "training.checkpoint_every", "must be at least 1"),
+            (t.checkpoint_every > 0, "training.checkpoint_every", "must be at least 1"),
+            (t.validate_every > 0, "training.validate_every", "must be at least 1"),
             (t.validation_sites >= 10, "training.validation_sites", "must be at least 10"),
-            (weights.iter().all(|w| *w >= 0.0 && w.is_finite()), "tasks.regression", "weights must be 0 or more"),
+            (weighs(self.tasks.regression), "tasks.regression", "must be 0 or more"),
+            (weighs(self.tasks.koeppen), "tasks.koeppen", "must be 0 or more"),
+            (weighs(self.tasks.month), "tasks.month", "must be 0 or more"),
             (self.prototypes.min_samples >= 2, "prototypes.min_samples", "must be at least 2"),
             ((1..=64).contains(&self.prototypes.variants), "prototypes.variants", "must be 1..=64"),
             (unit(self.prototypes.xi), "prototypes.xi", "must be between 0 and 1"),

@@ -71,12 +71,24 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The processor's name in brackets, as the system tells it.
+fn processor() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or_else(String::new, |(_, name)| format!(" ({})", name.trim()))
+}
+
 /// What was run, on what data and hardware.
 fn preamble(arguments: &Arguments, whole: &Recipe, device: tch::Device, threads: usize) -> String {
     let (sites, seed) = arguments.measurement.sites_and_seed();
-    let data = match &whole.data {
-        Data::Planet { sites, .. } => format!("the **simulated planet**, {sites} sites"),
-        Data::Files(path) => format!("`{}`", path.display()),
+    let (data, asked) = match &whole.data {
+        Data::Planet { sites: known, .. } => {
+            (format!("the **simulated planet**, {known} sites"), format!("{sites} other sites of each kind"))
+        }
+        Data::Files(path) => (
+            format!("`{}`", path.display()),
+            "its validation part, which also chose the constants of the refinement".to_owned(),
+        ),
     };
     let base = match &whole.tower.weights {
         Some(weights) => format!("the tower of `{}`", weights.file_name().unwrap_or_default().display()),
@@ -84,7 +96,7 @@ fn preamble(arguments: &Arguments, whole: &Recipe, device: tch::Device, threads:
     };
     let mut text = format!(
         "Written by `homing-trainer ablate {} --sites {sites} --seed {seed} --seeds {}`; do not edit. Trained on {data}, \
-         measured on {sites} other sites of each kind, in floats. Each row has what the rows above have. The base, as a \
+         measured on {asked}, in floats. Each row has what the rows above have. The base, as a \
          stand-in for the published CLIP, is {base}. The poster's figures are of Street View, another planet and another \
          task: compare what the rows add, not the rows.\n",
         arguments.recipe.display(),
@@ -94,10 +106,21 @@ fn preamble(arguments: &Arguments, whole: &Recipe, device: tch::Device, threads:
     if let Some(c) = &whole.contrastive {
         let _ = write!(
             text,
-            "\nBudget: {} steps of {} views for each pretraining, {} steps of {} sites for each training; {device:?}, \
+            "\nBudget: {} steps of {} views for each pretraining, {} steps of {} sites for each training; {device:?}{}, \
              {threads} threads.\n",
-            c.steps, c.batch_views, t.steps, t.batch_sites
+            c.steps,
+            c.batch_views,
+            t.steps,
+            t.batch_sites,
+            processor()
         );
+        if !c.held_out.is_empty() {
+            let _ = write!(
+                text,
+                "\nContrastive pretraining sees no site of {}: the tower of the last two rows learns without them.\n",
+                c.held_out.join(", ")
+            );
+        }
     }
     if arguments.seeds > 1 {
         text += "\nMeans over the seeds, ± half of what lies between the least and the largest.\n";

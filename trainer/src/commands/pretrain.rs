@@ -47,7 +47,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     } else {
         zero_shot(&clip, &*bench.training, &*bench.validation, side, held_out)?
     };
-    for (what, (sites, figures)) in [("seen", &measured.seen), ("held-out", &measured.held_out)] {
+    let asked = [("seen", &measured.seen), ("held-out", &measured.held_out)];
+    for (what, (sites, figures)) in asked.into_iter().filter(|(_, (sites, _))| *sites > 0) {
         println!(
             "zero-shot, {sites} sites in {what} countries: country {:.1} %, within 2500 km {:.1} %",
             figures.country.unwrap_or_default(),

@@ -51,7 +51,8 @@ pub enum CaptionStyle {
 impl Contrastive {
     pub(super) fn check(&self) -> Result<(), Wrong> {
         let positive = |x: f64| x > 0.0 && x.is_finite();
-        let is_code = |code: &String| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
+        let countries = homing_planet::Planet::get().countries();
+        let is_code = |code: &String| countries.iter().any(|country| country.iso == code.as_bytes());
         let checks = [
             (self.steps > 0, "contrastive.steps", "must be at least 1"),
             (self.batch_views >= 2, "contrastive.batch_views", "must be at least 2"),
@@ -69,7 +70,11 @@ impl Contrastive {
             ((0.0..=1.0).contains(&self.warmup), "contrastive.warmup", "must be 0 to 1"),
             (positive(self.clip_norm), "contrastive.clip_norm", "must be above 0"),
             (self.checkpoint_every > 0, "contrastive.checkpoint_every", "must be at least 1"),
-            (self.held_out.iter().all(is_code), "contrastive.held_out", "needs ISO codes of two capital letters"),
+            (
+                self.held_out.iter().all(is_code),
+                "contrastive.held_out",
+                "needs ISO 3166 codes of countries, such as \"GB\"",
+            ),
         ];
         if let Some((_, key, why)) = checks.into_iter().find(|(holds, _, _)| !holds) {
             return Err(Wrong { key, why: why.to_owned() });

@@ -23,7 +23,8 @@ use super::workbench::Workbench;
 
 /// File of the chosen constants in the working directory.
 pub const CALIBRATION: &str = "calibration.toml";
-/// Members' own embeddings are kept only while `prototypes.bin` stays below this many bytes: a bundle has at most 12 MB.
+/// Members' own embeddings are kept only while `prototypes.bin` stays below this many bytes, with which it is memory that a
+/// board can spare.
 const LARGEST_WITH_MEMBERS: usize = 6_000_000;
 
 /// What validation chose.
