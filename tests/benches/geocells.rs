@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use homing_models::LatLon;
+use homing_planet::hash::Rng;
 use homing_planet::{Planet, Split};
 use homing_tests::peers::{self, root};
 use homing_trainer::dataset::{Gallery, PlanetGallery};
@@ -33,6 +34,13 @@ fn main() {
         println!("{count:8}   {:8.2}   {:>14}", seconds(|| drop(optics(&points, MIN_SAMPLES, MAX_EPS_KM))), "-");
     }
 
+    println!("\nOPTICS of one town, no bound, as within an administrative unit, one thread");
+    println!("  points          s");
+    for count in [25_000, 50_000, 100_000] {
+        let points = town(count);
+        println!("{count:8}   {:8.2}", seconds(|| drop(optics(&points, MIN_SAMPLES, f64::INFINITY))));
+    }
+
     let recipe = Recipe::load(&root().join("trainer/recipes/shipped.toml")).expect("the shipped recipe is valid");
     println!("\ngeocells of the shipped recipe, all threads");
     println!("   sites   geocells    seconds   most memory of the process so far, MB");
@@ -48,6 +56,17 @@ fn main() {
 
 fn sites(count: u64) -> Vec<LatLon> {
     (0..count).map(|i| Planet::get().site(Split::Train, 2, i).position).collect()
+}
+
+/// Pictures of one town, 10 km from its middle, one in a thousand ten times as far.
+fn town(count: u64) -> Vec<LatLon> {
+    let mut rng = Rng::new(3);
+    let middle = LatLon::wrapped(52.5, 13.4);
+    let mut one = |i: u64| {
+        let km = if i.is_multiple_of(1000) { 100.0 } else { 10.0 };
+        middle.destination(360.0 * rng.f64(), km * f64::from(rng.normal()).abs())
+    };
+    (0..count).map(&mut one).collect()
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {

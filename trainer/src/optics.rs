@@ -14,6 +14,8 @@ use homing_models::LatLon;
 use homing_models::geo::EARTH_RADIUS_KM;
 use kiddo::{ImmutableKdTree, SquaredEuclidean};
 use rayon::prelude::*;
+use rstar::primitives::GeomWithData;
+use rstar::{PointDistance, RTree};
 
 /// What OPTICS says about a set of points.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,11 +73,11 @@ struct Entry {
     kind: Kind,
 }
 
-/// At equal keys points come before frontiers: what lies behind a frontier is strictly farther.
+/// At equal keys frontiers come before points: what lies behind one may be as near, and of a smaller number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    Point(u32),
     Frontier(u32),
+    Point(u32),
 }
 
 impl Eq for Entry {}
@@ -104,15 +106,21 @@ struct Walked {
 ///
 /// Textbook OPTICS lists the whole neighbourhood of each visited point, thousands of points in a town when the bound is
 /// hundreds of kilometres. Here a neighbourhood is listed out to a small radius first; its frontier waits in the same
-/// queue and is moved out when everything nearer has been visited. The order is the same.
+/// queue and is moved out when everything nearer has been visited: to the nearest point that is left, and where that is
+/// reached, over those beyond it. The order is the same.
 struct Walk<'p> {
     units: &'p [[f64; 3]],
     tree: &'p ImmutableKdTree<f64, 3>,
+    /// The points that have not been visited, from which visited ones are taken out.
+    left: RTree<Left>,
     bound: f64,
     place: Vec<u32>,
     queue: BinaryHeap<Reverse<Entry>>,
     walked: Walked,
 }
+
+/// A point by its number.
+type Left = GeomWithData<[f64; 3], u32>;
 
 /// `place` of a point that has not been visited.
 const UNVISITED: u32 = u32::MAX;
@@ -133,7 +141,8 @@ impl<'p> Walk<'p> {
             core,
             predecessor: vec![None; n],
         };
-        Walk { units, tree, bound, place: vec![UNVISITED; n], queue: BinaryHeap::new(), walked }
+        let left = RTree::bulk_load((0..).zip(units).map(|(i, unit)| Left::new(*unit, i)).collect());
+        Walk { units, tree, left, bound, place: vec![UNVISITED; n], queue: BinaryHeap::new(), walked }
     }
 
     fn run(mut self) -> Walked {
@@ -152,7 +161,7 @@ impl<'p> Walk<'p> {
             && let Some(Reverse(Entry { key, kind })) = self.queue.pop()
         {
             match kind {
-                Kind::Frontier(point) => self.list_neighbours(point, Some(key)),
+                Kind::Frontier(point) => self.move_frontier(point, key),
                 // An entry is stale when its point was visited, or reached from nearer by; both leave it behind.
                 Kind::Point(point) if self.place[point as usize] == UNVISITED => self.visit(point),
                 Kind::Point(_) => {}
@@ -163,25 +172,45 @@ impl<'p> Walk<'p> {
     fn visit(&mut self, point: u32) {
         self.place[point as usize] = self.walked.order.len() as u32;
         self.walked.order.push(point);
+        self.left.remove(&Left::new(self.units[point as usize], point));
         if self.walked.core[point as usize].is_finite() {
-            self.list_neighbours(point, None);
+            self.list_neighbours(point);
         }
     }
 
-    /// Offers the neighbours of `point` beyond the frontier `listed` (all when `None`) a way through it.
-    fn list_neighbours(&mut self, point: u32, listed: Option<f64>) {
+    /// Offers the nearest neighbours of a point a way through it.
+    fn list_neighbours(&mut self, point: u32) {
         let core = self.walked.core[point as usize];
-        // Squared chords: each frontier is twice as far as the last; the floor gets duplicates going (0.6 m).
-        let radius = listed.map_or(2.0 * core, |chord| 4.0 * chord).max(1e-14).min(self.bound);
+        // The floor gets duplicates going (0.6 m).
+        let radius = (2.0 * core).max(1e-14).min(self.bound);
         let within = self.tree.query(&self.units[point as usize]).within::<SquaredEuclidean<f64>>(radius);
         for near in within.unsorted().execute() {
-            let other = near.item;
-            if self.place[other as usize] == UNVISITED && listed.is_none_or(|chord| near.distance > chord) {
-                self.offer(point, other, near.distance.max(core));
+            if self.place[near.item as usize] == UNVISITED {
+                self.offer(point, near.item, near.distance.max(core));
             }
         }
-        if radius < self.bound {
-            self.queue.push(Reverse(Entry { key: radius, kind: Kind::Frontier(point) }));
+        self.push_frontier(point, radius);
+    }
+
+    /// Everything nearer than `chord` has been visited: on to what is left beyond.
+    fn move_frontier(&mut self, point: u32, chord: f64) {
+        let unit = &self.units[point as usize];
+        let Some(nearest) = self.left.nearest_neighbor(unit).map(|near| near.distance_2(unit)) else { return };
+        if nearest > chord {
+            return self.push_frontier(point, nearest);
+        }
+        let core = self.walked.core[point as usize];
+        // A squared chord: twice as far. Those offered before are offered the same again.
+        let radius = (4.0 * chord).min(self.bound);
+        let near: Vec<(u32, f64)> =
+            self.left.locate_within_distance(*unit, radius).map(|near| (near.data, near.distance_2(unit))).collect();
+        near.into_iter().for_each(|(other, distance)| self.offer(point, other, distance.max(core)));
+        self.push_frontier(point, radius);
+    }
+
+    fn push_frontier(&mut self, point: u32, chord: f64) {
+        if chord < self.bound {
+            self.queue.push(Reverse(Entry { key: chord, kind: Kind::Frontier(point) }));
         }
     }
 
