@@ -101,9 +101,12 @@ pub fn run<E>(
     let out = config.out.clone().unwrap_or_else(|| "out".into());
     tell(
         "output",
-        writable(&out)
-            .map(|()| out.display().to_string())
-            .map_err(|e| format!("cannot write {}: {e}; name another directory with --out", out.display())),
+        writable(&out).map(|()| out.display().to_string()).map_err(|e| {
+            format!(
+                "cannot write {}: {e}; set out in the configuration to a directory that can be written",
+                out.display()
+            )
+        }),
     )
 }
 

@@ -24,7 +24,9 @@ use crate::{
 };
 
 /// Where a bundle is looked for when none is named, in this order.
-pub const BUNDLES: [&str; 3] = ["models/shipped", store::PLACE, PACKAGED];
+pub const BUNDLES: [&str; 3] = [store::PLACE, SHIPPED, PACKAGED];
+/// The bundle that comes along, in a folder that has the project.
+const SHIPPED: &str = "models/shipped";
 /// The bundle that the Debian package brings.
 pub const PACKAGED: &str = "/usr/share/homing/bundle";
 
@@ -125,7 +127,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// A line of it is wrong.
-    #[error("{}: line {line}: {cause}; board/host.toml shows every setting", path.display())]
+    #[error("{}: line {line}: {cause}; host.toml, raspberry.toml and jetson.toml in board, or in /usr/share/doc/homing/examples, show every setting", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -190,7 +192,7 @@ impl Config {
     /// The same, of a store itself.
     pub fn bundle_place(&self, named: Option<&Path>) -> PathBuf {
         let there = || BUNDLES.iter().map(Path::new).find(|p| p.is_dir());
-        named.or(self.bundle.as_deref()).or_else(there).unwrap_or(Path::new(BUNDLES[0])).to_owned()
+        named.or(self.bundle.as_deref()).or_else(there).unwrap_or(Path::new(SHIPPED)).to_owned()
     }
 }
 

@@ -136,7 +136,7 @@ fn a_data_set_that_cannot_be_trained_on_is_named() {
     std::fs::write(work.path().join("pictures.jsonl"), "{\"images\":[\"a.jpg\"],\"lat\":1,\"lon\":2}\n").unwrap();
     assert!(fails().contains("pictures.jsonl line 1: picture ") && fails().contains("a.jpg does not exist"));
     std::fs::write(work.path().join("a.jpg"), b"no picture").unwrap();
-    assert!(fails().contains("1 samples are too few for a validation set of 20"));
+    assert!(fails().contains("1 samples are too few for training.validation_sites = 20"));
     let lines = "{\"images\":[\"a.jpg\"],\"lat\":1,\"lon\":2}\n".repeat(50);
     let spread: String = lines.lines().enumerate().map(|(i, l)| l.replace(":1,", &format!(":{i},")) + "\n").collect();
     std::fs::write(work.path().join("pictures.jsonl"), spread).unwrap();

@@ -265,7 +265,7 @@ struct Wrong {
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     /// The file cannot be read.
-    #[error("recipe {path}: {source}; name a TOML file such as trainer/recipes/shipped.toml")]
+    #[error("recipe {path}: {source}; name a TOML file such as trainer/recipes/own.toml")]
     Read {
         /// The file.
         path: PathBuf,
@@ -443,6 +443,7 @@ mod tests {
     #[test]
     fn our_recipes_are_valid_and_survive_a_round_trip() {
         let others = [
+            include_str!("../recipes/own.toml"),
             include_str!("../recipes/shipped-first.toml"),
             include_str!("../recipes/shipped-second.toml"),
             include_str!("../recipes/shipped-third.toml"),

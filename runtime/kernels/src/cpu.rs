@@ -28,7 +28,7 @@ pub enum Kernel {
 
 /// The name of a kernel is unknown, or this processor has not its instructions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{VARIABLE}={asked}: this processor has {}", names(.available))]
+#[error("{VARIABLE}={asked}: this processor has {}; set it to one of them, or to nothing", names(.available))]
 pub struct KernelError {
     asked: String,
     available: Vec<Kernel>,
@@ -102,7 +102,7 @@ impl Kernel {
     }
 
     fn from_environment(asked: Option<String>) -> Result<Kernel, KernelError> {
-        match asked {
+        match asked.filter(|name| !name.is_empty()) {
             Some(name) => name.parse(),
             None => Ok(Self::available().last().copied().unwrap_or(Kernel::Portable)),
         }

@@ -26,6 +26,9 @@ const WORDS: MapWords = MapWords {
 const WHAT: &str = "name a fixes.jsonl, or the directory in which homing run writes it";
 
 pub(super) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
+    let out = &args.out;
+    let is_png = out.extension().is_some_and(|end| end.eq_ignore_ascii_case("png"));
+    ensure!(is_png && !out.is_dir(), "--out {}: the map is a picture; name a file that ends in .png", out.display());
     let files: Vec<PathBuf> = args.logs.iter().map(|log| file(log)).collect();
     let mut map = DriveMap::default();
     let (mut fixes, mut totals_ms, mut verdicts) = (0u64, Vec::new(), [0u64; 4]);
@@ -45,9 +48,8 @@ pub(super) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
         rows.push((verdict.words().to_owned(), verdicts[verdict as usize].to_string()));
     }
     let picture = map.paint(&WORDS, &rows).with_context(|| format!("no fix in {of_all} has a position; {WHAT}"))?;
-    save_png(&picture, &args.out)
-        .with_context(|| format!("the map is not there; is {} a place for a picture?", args.out.display()))?;
-    print(&format!("{fixes} fixes on {}\n", args.out.display()))?;
+    save_png(&picture, out)?;
+    print(&format!("{fixes} fixes on {}\n", out.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

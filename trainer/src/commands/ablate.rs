@@ -29,9 +29,9 @@ pub struct Arguments {
     /// How often the whole is done, each time with the next seed: the report then has means and spreads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
     seeds: u8,
-    /// Where the report goes
-    #[arg(long, default_value = "models/ablation.md")]
-    report: PathBuf,
+    /// Where the report goes [default: OUT/ablation.md]
+    #[arg(long)]
+    report: Option<PathBuf>,
     #[command(flatten)]
     measurement: Measurement,
 }
@@ -65,9 +65,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     let report = ablation::report(&seeds, &captions, &preamble(arguments, &whole, device, threads));
-    write_whole(&arguments.report, report.as_bytes())?;
+    let place = arguments.report.clone().unwrap_or_else(|| out.join("ablation.md"));
+    write_whole(&place, report.as_bytes())?;
     print!("{report}");
-    println!("\nwritten to {}", arguments.report.display());
+    println!("\nwritten to {}", place.display());
     Ok(())
 }
 

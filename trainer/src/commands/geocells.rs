@@ -11,7 +11,7 @@ use crate::{dataset, geocells, map};
 /// Arguments of `geocells`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The recipe, such as trainer/recipes/shipped.toml
+    /// The recipe, such as trainer/recipes/own.toml
     recipe: PathBuf,
     /// Folder for geocells.bin, report.txt, world.png and region.png
     #[arg(long, default_value = "out/geocells")]

@@ -9,7 +9,7 @@ use crate::torch::workbench::Workbench;
 /// Arguments of `train`, `prototypes`, `export` and `eval`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunOptions {
-    /// The recipe, such as trainer/recipes/shipped.toml
+    /// The recipe, such as trainer/recipes/own.toml
     recipe: PathBuf,
     /// Working directory of the run: geocells, checkpoint, loss curve, weights, prototypes [default: out/NAME]
     #[arg(long)]

@@ -30,7 +30,10 @@ pub enum FilesError {
         picture: PathBuf,
     },
     /// There are too few samples.
-    #[error("{path}: {samples} samples are too few for a validation set of {validation}")]
+    #[error(
+        "{path}: {samples} samples are too few for training.validation_sites = {validation}, twice as many are needed; \
+         lower that or add places"
+    )]
     TooFew {
         /// The file.
         path: PathBuf,
