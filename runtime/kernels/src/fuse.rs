@@ -136,6 +136,9 @@ fn everywhere(target: &Target, model: &mut TypedModel, rule: Rule) -> TractResul
 }
 
 #[cfg(test)]
+mod lookalikes;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,7 +3,8 @@
 use tract_core::internal::*;
 
 use super::Target;
-use super::graph::{from, in_place_of, is, reader, scaled, source, with_constant};
+use super::graph::{float, from, in_place_of, is, reader, scaled, source, with_constant};
+use super::norm::squared;
 use crate::maths::Activation;
 use crate::ops::ActivationOp;
 
@@ -60,13 +61,24 @@ fn gelu_tanh<'m>(model: &'m TypedModel, node: &TypedNode) -> Found<'m> {
         .iter()
         .map(|input| source(model, *input))
         .find(|input| scaled(model, from(model, *input)).is_none())?;
-    let cube = from(model, cube);
-    // Some exporters take a power, others multiply.
-    let of_x = source(model, *cube.inputs.first()?) == x || cube.inputs.iter().any(|i| source(model, *i) == x);
-    if !near(coefficient, 0.044_715) || !of_x {
+    if !near(coefficient, 0.044_715) || cubed(model, cube) != Some(x) {
         return None;
     }
     Some((Activation::GeluTanh, x, half_of_one_more(model, node, x)?))
+}
+
+/// What is taken to the third power: some exporters write `Pow(x, 3)`, others `x * x * x`.
+fn cubed(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
+    let node = from(model, outlet);
+    let &[a, b] = &node.inputs[..] else { return None };
+    match &*node.op.name() {
+        "Pow" => (float(model, b) == Some(3.0)).then(|| source(model, a)),
+        "Mul" => [(a, b), (b, a)].into_iter().find_map(|(square, x)| {
+            let x = source(model, x);
+            (squared(model, square) == Some(x)).then_some(x)
+        }),
+        _ => None,
+    }
 }
 
 /// The node with `x (1 + y) / 2`, where `node` gives y, in any order of the factors.

@@ -127,19 +127,21 @@ fn heads_of(model: &TypedModel, outlet: OutletId, wanted: [Along; 4]) -> Option<
     for node in steps.into_iter().rev() {
         if let Some(slice) = node.op_as::<Slice>() {
             let (start, end) = (slice.start.to_usize().ok()?, slice.end.to_usize().ok()?);
-            if axes[slice.axis] != Which || which.is_some() || end != start + 1 {
+            if axes.get(slice.axis) != Some(&Which) || which.is_some() || end != start + 1 {
                 return None;
             }
             which = Some(start);
             continue;
         }
         match *node.op_as::<AxisOp>()? {
-            AxisOp::Move(from, to) => {
+            AxisOp::Move(from, to) if from.max(to) < axes.len() => {
                 let axis = axes.remove(from);
                 axes.insert(to, axis);
             }
             // An axis of one number: it was cut down to that before.
-            AxisOp::Rm(at) if axes.remove(at) == Which && which.is_some() => {}
+            AxisOp::Rm(at) if axes.get(at) == Some(&Which) && which.is_some() => {
+                axes.remove(at);
+            }
             _ => return None,
         }
     }

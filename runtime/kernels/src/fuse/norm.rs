@@ -25,7 +25,8 @@ fn find<'m>(model: &'m TypedModel, node: &TypedNode) -> Option<(LayerNorm, Outle
     if !inverse && !is(node, "Sqrt") {
         return None;
     }
-    let (variance, epsilon) = with_constant(model, from(model, node.inputs[0])).filter(|(_, e)| e.len() == 1)?;
+    let sum = from(model, node.inputs[0]);
+    let (variance, epsilon) = with_constant(model, sum).filter(|(_, e)| is(sum, "Add") && e.len() == 1)?;
     let difference = squared(model, mean_of(model, variance)?)?;
     let sub = from(model, difference);
     let x = source(model, *sub.inputs.first()?);
@@ -54,7 +55,7 @@ fn find<'m>(model: &'m TypedModel, node: &TypedNode) -> Option<(LayerNorm, Outle
 }
 
 /// What is squared: `Square`, `Pow(x, 2)` or `x * x`.
-fn squared(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
+pub(super) fn squared(model: &TypedModel, outlet: OutletId) -> Option<OutletId> {
     let node = from(model, outlet);
     let x = source(model, *node.inputs.first()?);
     let is_square = match &*node.op.name() {
