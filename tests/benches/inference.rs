@@ -90,15 +90,20 @@ fn subjects() -> Vec<Subject> {
     ]
 }
 
-/// The files that the programs read: ours, and the same weights as floats.
-fn files(dir: &Path, subject: &Subject) -> [PathBuf; 2] {
+/// The files that the programs read: ours, the same with convolutions that are quantised for onnxruntime, and the same
+/// weights as floats.
+fn files(dir: &Path, subject: &Subject) -> [PathBuf; 3] {
     let weights = random_encoder_weights(&subject.tower, 5);
-    [Precision::Int8, Precision::Float].map(|precision| {
+    let [int8, float] = [Precision::Int8, Precision::Float].map(|precision| {
         let path = dir.join(format!("{}.{precision:?}.onnx", subject.name));
         let graph = encoder_graph(&subject.tower, &weights, precision).expect("the weights are the tower's");
         std::fs::write(&path, to_bytes(&graph)).expect("the temporary directory takes files");
         path
-    })
+    });
+    let (quantised, side) = (int8.with_extension("qdq.onnx"), subject.tower.image_px as usize);
+    let pictures = json!({"shape": [VIEWS, 3, side, side], "data": noise(VIEWS * 3 * side * side)});
+    peers::run("onnx_quantise.py", &[&int8, &quantised], &pictures);
+    [int8, quantised, float]
 }
 
 fn least(a: &[f32], b: &[f32], width: usize) -> f64 {
@@ -118,24 +123,25 @@ fn main() {
     println!("encoder    program              cpu ms   wall ms  first ms   peak MB   cosine");
     for subject in subjects().into_iter().filter(|s| wanted(s.name)) {
         let (side, runs) = (subject.tower.image_px as usize, subject.runs);
-        let [int8, float] = files(dir.path(), &subject);
+        let [int8, quantised, float] = files(dir.path(), &subject);
         type Program<'a> = (&'static str, Box<dyn Fn() -> Figures + 'a>);
-        let programs: [Program; 4] = [
+        let programs: [Program; 5] = [
             ("ours", Box::new(|| in_tract(kernel.name(), &int8, side, runs, threads))),
             ("tract", Box::new(|| in_tract("plain", &int8, side, (runs / 40).max(2), threads))),
             ("onnxruntime", Box::new(|| in_onnxruntime(&int8, side, runs, threads))),
+            ("onnxruntime, QDQ", Box::new(|| in_onnxruntime(&quantised, side, runs, threads))),
             ("onnxruntime, floats", Box::new(|| in_onnxruntime(&float, side, runs, threads))),
         ];
-        let mut rounds = [const { Vec::new() }; 4];
+        let mut rounds = [const { Vec::new() }; 5];
         for _ in 0..ROUNDS {
             for ((_, run), rounds) in programs.iter().zip(&mut rounds) {
                 rounds.push(run());
             }
         }
-        let [ours, _, best, _] = &rounds;
+        let [ours, _, file, quantised, _] = &rounds;
         for ((name, _), own) in programs.iter().zip(&rounds) {
             let of = |figure: fn(&Figures) -> f64| median(own.iter().map(figure));
-            let alike = least(&own[0].output, &best[0].output, subject.tower.width as usize);
+            let alike = least(&own[0].output, &file[0].output, subject.tower.width as usize);
             println!(
                 "{:10} {name:20} {:7.2}   {:7.2}   {:7.1}   {:7.1}   {alike:.5}",
                 subject.name,
@@ -145,11 +151,15 @@ fn main() {
                 of(|f| f.peak_mb)
             );
         }
+        // The best of its int8 forms.
+        let of_all = |own: &[Figures]| median(own.iter().map(|f| f.cpu_ms));
+        let best = if of_all(quantised) < of_all(file) { quantised } else { file };
         // Of the same round: the machine's speed changes from one to the next.
         let ratio = |figure: fn(&Figures) -> f64| median(ours.iter().zip(best).map(|(a, b)| figure(a) / figure(b)));
         println!(
-            "{:10} ours / onnxruntime: cpu {:.2}, wall {:.2}, first result {:.2}, memory {:.2}\n",
+            "{:10} ours / onnxruntime{}: cpu {:.2}, wall {:.2}, first result {:.2}, memory {:.2}\n",
             subject.name,
+            if std::ptr::eq(best, quantised) { ", QDQ" } else { "" },
             ratio(|f| f.cpu_ms),
             ratio(|f| f.wall_ms),
             ratio(|f| f.first_ms),
