@@ -31,7 +31,7 @@ pub const FILES: [&str; 4] = [ENCODER, HEADS, GEOCELLS, PROTOTYPES];
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The directory or its manifest is not there.
-    #[error("no model bundle at {}: {MANIFEST} is missing; name a bundle's directory with --bundle", .0.display())]
+    #[error("no model bundle at {}: {MANIFEST} is missing; name a bundle's directory", .0.display())]
     NoBundle(PathBuf),
     /// A file is not there.
     #[error("{} is missing: the bundle is incomplete, copy it again", .0.display())]
