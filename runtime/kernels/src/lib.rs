@@ -17,9 +17,10 @@ mod peak;
 mod rows;
 mod simd;
 mod tile;
+mod windows;
 
 pub use attention::{Attention, Projections, Shape};
-pub use conv::{Convolution, ConvolutionError, Layout, Pixels, Window, Windows};
+pub use conv::{Convolution, ConvolutionError, Layout, Pixels, Window};
 pub use cpu::{Kernel, KernelError, VARIABLE};
 pub use fuse::{Fused, Packed, fuse};
 pub use join::{Inside, Weights, read};
@@ -27,6 +28,7 @@ pub use linear::{Epilogue, Linear, LinearError, Matrix};
 pub use maths::{Activation, softmax};
 pub use peak::multiply_in_registers;
 pub use rows::{Bytes, LayerNorm, layer_norm};
+pub use windows::Windows;
 
 #[cfg(test)]
 mod tests;

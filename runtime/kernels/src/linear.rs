@@ -5,7 +5,7 @@ use aligned_vec::{AVec, ConstAlign};
 use crate::cpu::Kernel;
 use crate::maths::{Activation, activate};
 use crate::panels::Panels;
-use crate::rows::Bytes;
+use crate::rows::{Bytes, Places};
 use crate::simd::{Family, Simd, Work, run};
 use crate::tile::{GROUP, IntTile, LINE, Tiles};
 
@@ -315,6 +315,11 @@ impl Work for Product<'_> {
         let (columns, outputs) = (S::INT_COLUMNS, layer.outputs);
         let groups = layer.groups;
         assert_eq!((columns, 0), (layer.columns, groups % S::INT_GROUPS), "a layer packed for another family");
+        let Places { across, piece, next_piece, .. } = rows.places;
+        let lines = rows.rows.checked_div(across).unwrap_or(0);
+        // A row in one piece may be padded to whole groups.
+        let in_piece = if piece < rows.width { piece / GROUP } else { groups };
+        assert!(groups.is_multiple_of(in_piece) && (S::PIECES || in_piece == groups), "rows in pieces");
         let zero = rows.zero + if S::UNSIGNED { 128 } else { 0 };
         // SAFETY: the processor has the instructions (`simd::run`); nothing between here and `close_tiles` can end early.
         unsafe { S::open_tiles() }
@@ -323,41 +328,48 @@ impl Work for Product<'_> {
             let own = columns.min(outputs - first_column);
             // The next panel comes into the cache in pieces, one with each tile, where there are enough of them.
             let bytes = groups * columns * GROUP;
-            let tiles = rows.rows.div_ceil(S::INT_ROWS);
-            let piece = if tiles < FEWEST_TILES { 0 } else { bytes.div_ceil(tiles).next_multiple_of(LINE) };
-            for (tile, (first, count)) in Tiles::new(rows.rows, S::INT_ROWS).enumerate() {
-                let place = first * outputs + first_column;
-                // SAFETY: the processor has the instructions (`simd::run`). `Linear::run` checked all lengths: rows are
-                // whole groups long with room behind them (`Bytes::shape`), a panel has `groups * columns * 4` weights, and
-                // the tile's part of `out` (and of what is added, as long) begins at `place` and is `count` rows of `own`
-                // values, `outputs` apart.
-                unsafe {
-                    let tile = IntTile {
-                        groups,
-                        rows: rows.bytes.as_ptr().add(first * rows.stride),
-                        row_stride: rows.stride,
-                        weights: layer.weights.as_ptr().add(panel * groups * columns * GROUP),
-                        next: layer.weights.as_ptr().wrapping_add((panel + 1) * bytes + tile * piece),
-                        next_bytes: piece,
-                        zero,
-                        sums: layer.sums.as_ptr().add(first_column),
-                        column_scales: layer.scales.as_ptr().add(first_column),
-                        bias: layer.bias.as_ptr().add(first_column),
-                        row_scales: rows.scales.as_ptr().add(first),
-                        added: if added.is_null() { added } else { added.add(place) },
-                        out: out.as_mut_ptr().add(place),
-                        out_stride: outputs,
-                        columns: own,
-                    };
-                    S::int_tile(count, &tile);
-                    // The tile is in the nearest cache, and its sums have left the registers.
-                    if own == columns {
-                        S::activate_tile(activation, tile.out, count, outputs);
-                    } else if activation != Activation::None {
-                        for row in 0..count {
-                            activate::<S>(activation, &mut out[place + row * outputs..][..own]);
+            let tiles = lines * across.div_ceil(S::INT_ROWS);
+            let ahead = if tiles < FEWEST_TILES { 0 } else { bytes.div_ceil(tiles).next_multiple_of(LINE) };
+            let mut tiles_done = 0;
+            for line in 0..lines {
+                for (first, count) in Tiles::new(across, S::INT_ROWS) {
+                    let row = line * across + first;
+                    let place = row * outputs + first_column;
+                    // SAFETY: the processor has the instructions (`simd::run`). `Linear::run` checked all lengths: rows
+                    // lie in their bytes, in whole groups (`Bytes::shape`, `Bytes::lay_out`), a panel has `groups * columns
+                    // * 4` weights, and the tile's part of `out` (and of what is added, as long) begins at `place` and is
+                    // `count` rows of `own` values, `outputs` apart.
+                    unsafe {
+                        let tile = IntTile {
+                            rows: rows.bytes.as_ptr().add(line * rows.places.line + first * rows.places.stride),
+                            row_stride: rows.places.stride,
+                            pieces: groups / in_piece,
+                            next_piece,
+                            groups: in_piece,
+                            weights: layer.weights.as_ptr().add(panel * groups * columns * GROUP),
+                            next: layer.weights.as_ptr().wrapping_add((panel + 1) * bytes + tiles_done * ahead),
+                            next_bytes: ahead,
+                            zero,
+                            sums: layer.sums.as_ptr().add(first_column),
+                            column_scales: layer.scales.as_ptr().add(first_column),
+                            bias: layer.bias.as_ptr().add(first_column),
+                            row_scales: rows.scales.as_ptr().add(row),
+                            added: if added.is_null() { added } else { added.add(place) },
+                            out: out.as_mut_ptr().add(place),
+                            out_stride: outputs,
+                            columns: own,
+                        };
+                        S::int_tile(count, &tile);
+                        // The tile is in the nearest cache, and its sums have left the registers.
+                        if own == columns {
+                            S::activate_tile(activation, tile.out, count, outputs);
+                        } else if activation != Activation::None {
+                            for row in 0..count {
+                                activate::<S>(activation, &mut out[place + row * outputs..][..own]);
+                            }
                         }
                     }
+                    tiles_done += 1;
                 }
             }
         }

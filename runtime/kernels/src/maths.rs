@@ -57,29 +57,30 @@ pub(crate) unsafe fn exponentials<S: Simd>(numbers: &mut [f32], scale: f32) -> f
     // SAFETY: as this function's own; parts stay inside the slice.
     unsafe {
         let whole = numbers.len() / S::LANES * S::LANES;
+        let (p, rest) = (numbers.as_mut_ptr(), numbers.len() - whole);
         let mut most = S::splat(f32::NEG_INFINITY);
         for at in (0..whole).step_by(S::LANES) {
-            most = S::max(most, S::load(numbers.as_ptr().add(at)));
+            most = S::max(most, S::load(p.add(at)));
         }
-        let rest = &mut numbers[whole..];
-        let largest = rest.iter().copied().fold(S::largest(most), f32::max);
-        let (shift, scale) = (S::splat(largest), S::splat(scale));
+        let largest = match (whole, rest) {
+            (_, 0) => S::largest(most),
+            (0, _) => numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            // The vector that ends with the numbers: some of them a second time.
+            _ => S::largest(S::max(most, S::load(p.add(numbers.len() - S::LANES)))),
+        };
         let mut sum = S::splat(0.0);
-        let rest_length = rest.len();
-        let mut total = 0.0;
-        if rest_length > 0 {
-            let p = rest.as_mut_ptr();
-            let y = exp2::<S>(S::mul(S::sub(S::load_part(p, rest_length), shift), scale));
-            S::store_part(p, y, rest_length);
-            total = rest.iter().sum::<f32>();
+        let (shift, scale) = (S::splat(largest), S::splat(scale));
+        if rest > 0 {
+            let y = exp2::<S>(S::mul(S::sub(S::load_part(p.add(whole), rest), shift), scale));
+            S::store_part(p.add(whole), y, rest);
+            sum = S::load_part(p.add(whole), rest);
         }
         for at in (0..whole).step_by(S::LANES) {
-            let p = numbers.as_mut_ptr().add(at);
-            let y = exp2::<S>(S::mul(S::sub(S::load(p), shift), scale));
-            S::store(p, y);
+            let y = exp2::<S>(S::mul(S::sub(S::load(p.add(at)), shift), scale));
+            S::store(p.add(at), y);
             sum = S::add(sum, y);
         }
-        1.0 / (total + S::sum(sum))
+        1.0 / S::sum(sum)
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use tract_core::internal::*;
 
 use crate::attention::{Attention, Projections, Shape};
-use crate::conv::{Convolution, Windows};
+use crate::conv::Convolution;
 use crate::cpu::Kernel;
 use crate::linear::{Epilogue, Linear};
 use crate::maths::Activation;
 use crate::rows::{Bytes, LayerNorm, layer_norm};
+use crate::windows::Windows;
 
 /// What stands behind a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

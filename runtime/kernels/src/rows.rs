@@ -23,14 +23,27 @@ pub struct LayerNorm {
     pub epsilon: f32,
 }
 
+/// Where rows lie in a buffer. They may overlap: a convolution reads its windows from the image itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Places {
+    /// Rows that are `stride` bytes apart: a line of them.
+    pub across: usize,
+    pub stride: usize,
+    /// Bytes from the first row of a line to that of the next.
+    pub line: usize,
+    /// Bytes of a row that lie together, whole groups, and from the first of them to the row's next.
+    pub piece: usize,
+    pub next_piece: usize,
+}
+
 /// Rows as bytes: `value = (byte - zero) * scale` of its row, with bytes in -127..=127, and -128 for a pixel.
 #[derive(Clone, Debug)]
 pub struct Bytes {
     pub(crate) kernel: Kernel,
     pub(crate) rows: usize,
     pub(crate) width: usize,
-    /// Whole groups of four; what is beyond the width meets weights of zero.
-    pub(crate) stride: usize,
+    /// What is beyond the width meets weights of zero.
+    pub(crate) places: Places,
     pub(crate) bytes: AVec<u8, ConstAlign<64>>,
     pub(crate) scales: Vec<f32>,
     pub(crate) zero: i32,
@@ -41,7 +54,8 @@ impl Bytes {
     /// No rows yet.
     pub fn new(kernel: Kernel) -> Self {
         let bytes = AVec::new(64);
-        Bytes { kernel, rows: 0, width: 0, stride: 0, bytes, scales: Vec::new(), zero: 0, normalised: Vec::new() }
+        let (places, scales) = (Places::default(), Vec::new());
+        Bytes { kernel, rows: 0, width: 0, places, bytes, scales, zero: 0, normalised: Vec::new() }
     }
 
     /// Takes rows of `width` floats, through a LayerNorm where one is given. Buffers are kept. A row of zeros has scale
@@ -60,12 +74,35 @@ impl Bytes {
         run(kernel, Take { of: self, values, norm });
     }
 
-    /// Makes room.
+    /// Makes room for rows one after the other.
     pub(crate) fn shape(&mut self, rows: usize, width: usize, zero: i32) {
-        (self.rows, self.width, self.stride, self.zero) = (rows, width, width.next_multiple_of(GROUP), zero);
-        // Never shorter: what a smaller product takes away, the next would have to fill with zeros again.
-        let bytes = (rows + ROWS_OVER) * self.stride + OVERHANG;
-        self.bytes.resize(bytes.max(self.bytes.len()), 0);
+        let stride = width.next_multiple_of(GROUP);
+        (self.rows, self.width, self.zero) = (rows, width, zero);
+        self.places = Places { across: rows, stride, line: 0, piece: stride, next_piece: stride };
+        self.make_room(rows, (rows + ROWS_OVER) * stride);
+    }
+
+    /// Makes room for `bytes` bytes, which it gives with [`OVERHANG`] more, and in which rows lie as told.
+    ///
+    /// # Panics
+    /// When the last row would reach over the end, or a piece is no whole groups.
+    pub(crate) fn lay_out(&mut self, rows: usize, width: usize, places: Places, bytes: usize) -> &mut [u8] {
+        let Places { across, stride, line, piece, next_piece } = places;
+        let pieces = width / piece;
+        assert!(piece.is_multiple_of(GROUP) && width == pieces * piece, "rows of {width} in {places:?}");
+        if rows > 0 {
+            assert!(rows.is_multiple_of(across), "{rows} rows in {places:?}");
+            let last = (rows / across - 1) * line + (across - 1) * stride;
+            assert!(last + (pieces - 1) * next_piece + piece <= bytes, "{rows} rows, {places:?} in {bytes} bytes");
+        }
+        (self.rows, self.width, self.places) = (rows, width, places);
+        self.make_room(rows, bytes);
+        &mut self.bytes[..bytes + OVERHANG]
+    }
+
+    /// Never less than before: what a smaller product takes away, the next would have to fill with zeros again.
+    fn make_room(&mut self, rows: usize, bytes: usize) {
+        self.bytes.resize((bytes + OVERHANG).max(self.bytes.len()), 0);
         self.scales.resize(rows.max(self.scales.len()), 0.0);
     }
 
@@ -92,7 +129,7 @@ impl Bytes {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         let unsigned = Family::of(self.kernel).unsigned;
         let number = |b: &u8| if unsigned { (b ^ 0x80).cast_signed() } else { b.cast_signed() };
-        (self.bytes[row * self.stride..][..self.width].iter().map(number).collect(), self.scales[row])
+        (self.bytes[row * self.places.stride..][..self.width].iter().map(number).collect(), self.scales[row])
     }
 }
 
@@ -105,7 +142,7 @@ struct Take<'a> {
 impl Work for Take<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Take { of: Bytes { width, stride, bytes, scales, normalised, .. }, values, norm } = self;
+        let Take { of: Bytes { width, places, bytes, scales, normalised, .. }, values, norm } = self;
         for (i, row) in values.chunks_exact(*width).enumerate() {
             // SAFETY: the processor has the instructions (`simd::run`); each row's bytes end before the padding.
             unsafe {
@@ -119,7 +156,7 @@ impl Work for Take<'_> {
                 let factor = steps(127.0, most);
                 // NaN and infinity stay visible to whoever reads the product.
                 scales[i] = if most.is_finite() { most / 127.0 } else { f32::NAN };
-                write_scaled::<S>(row, factor, bytes[i * *stride..].as_mut_ptr());
+                write_scaled::<S>(row, factor, bytes[i * places.stride..].as_mut_ptr());
             }
         }
     }

@@ -37,6 +37,8 @@ pub(crate) trait Simd: Copy {
     const INT_ROWS: usize;
     /// Groups of four bytes along a row that one step of an integer tile takes.
     const INT_GROUPS: usize = 1;
+    /// Whether the rows of an integer tile may be in pieces.
+    const PIECES: bool = true;
     /// Most columns, a multiple of [`Simd::LANES`], and most rows of a float tile.
     const FLOAT_COLUMNS: usize;
     const FLOAT_ROWS: usize;
@@ -203,12 +205,13 @@ pub(crate) fn run(kernel: Kernel, work: impl Work) {
     }
 }
 
-/// What packing needs to know of a kernel's family; each as in [`Simd`].
+/// What is to be known of a kernel's family where bytes are put in order for it; each as in [`Simd`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Family {
     pub unsigned: bool,
     pub int_columns: usize,
     pub int_groups: usize,
+    pub pieces: bool,
 }
 
 impl Family {
@@ -218,7 +221,12 @@ impl Family {
         impl Work for Asked<'_> {
             #[inline(always)]
             unsafe fn run<S: Simd>(self) {
-                *self.0 = Family { unsigned: S::UNSIGNED, int_columns: S::INT_COLUMNS, int_groups: S::INT_GROUPS };
+                *self.0 = Family {
+                    unsigned: S::UNSIGNED,
+                    int_columns: S::INT_COLUMNS,
+                    int_groups: S::INT_GROUPS,
+                    pieces: S::PIECES,
+                };
             }
         }
         let mut family = Family::default();

@@ -16,12 +16,16 @@ pub(crate) const LINE: usize = 64;
 /// `out[r][c] = (sum over k of (rows[r][k] - zero) * weights[k][c]) * row_scales[r] * column_scales[c] + bias[c]`, and
 /// `+ added[r][c]` where `added` is not null.
 pub(crate) struct IntTile {
-    /// Groups of four along a row, whole steps of [`Simd::INT_GROUPS`].
-    pub groups: usize,
-    /// First row; `row_stride` bytes to the next. [`ROWS_OVER`] rows and [`OVERHANG`] bytes behind the last may be read.
+    /// First row; `row_stride` bytes to the next. With AMX, [`ROWS_OVER`] rows and [`OVERHANG`] bytes behind the last may be
+    /// read.
     pub rows: *const u8,
     pub row_stride: usize,
-    /// `[groups][INT_COLUMNS][4]`.
+    /// A row is so many pieces, `next_piece` bytes apart, of `groups` groups of four: whole steps of [`Simd::INT_GROUPS`].
+    /// One piece where the family has not [`Simd::PIECES`].
+    pub pieces: usize,
+    pub next_piece: usize,
+    pub groups: usize,
+    /// `[pieces][groups][INT_COLUMNS][4]`.
     pub weights: *const i8,
     /// What to bring into the cache meanwhile: a piece of the next panel, which need not be valid.
     pub next: *const i8,
@@ -57,25 +61,28 @@ pub(crate) unsafe fn int_tile<S: Simd, const R: usize, const C: usize>(t: &IntTi
         }
         // The next panel comes evenly spread over the products: asked for at once, it would hold up the loads of this one.
         // A branch in the loop would cost more than to ask again and again where there is nothing to ask for.
-        let (mut next, step) = (t.next, t.next_bytes.div_ceil(t.groups));
+        let (mut next, step) = (t.next, t.next_bytes.div_ceil(t.pieces * t.groups));
         debug_assert!(step <= LINE, "lines are left out");
         let mut sums: [[S::I; C]; R] = [[S::splat_bytes(0); C]; R];
-        let (mut row, mut weights) = (t.rows, t.weights);
-        for _ in 0..t.groups {
-            S::prefetch(next);
-            next = next.wrapping_add(step);
-            let mut panel = [S::load_bytes(weights); C];
-            for c in 1..C {
-                panel[c] = S::load_bytes(weights.add(GROUP * S::LANES * c));
-            }
-            for r in 0..R {
-                let four = S::splat_bytes(row.add(r * t.row_stride).cast::<i32>().read_unaligned());
-                for c in 0..C {
-                    sums[r][c] = S::dot(sums[r][c], four, panel[c]);
+        let mut weights = t.weights;
+        for piece in 0..t.pieces {
+            let mut row = t.rows.wrapping_add(piece * t.next_piece);
+            for _ in 0..t.groups {
+                S::prefetch(next);
+                next = next.wrapping_add(step);
+                let mut panel = [S::load_bytes(weights); C];
+                for c in 1..C {
+                    panel[c] = S::load_bytes(weights.add(GROUP * S::LANES * c));
                 }
+                for r in 0..R {
+                    let four = S::splat_bytes(row.add(r * t.row_stride).cast::<i32>().read_unaligned());
+                    for c in 0..C {
+                        sums[r][c] = S::dot(sums[r][c], four, panel[c]);
+                    }
+                }
+                row = row.wrapping_add(GROUP);
+                weights = weights.add(GROUP * width);
             }
-            row = row.add(GROUP);
-            weights = weights.add(GROUP * width);
         }
         if t.columns == width {
             if t.added.is_null() {

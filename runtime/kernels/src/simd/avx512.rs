@@ -33,10 +33,11 @@ impl<const AMX: bool> Simd for Avx512<AMX> {
     type I = __m512i;
     const LANES: usize = 16;
     const UNSIGNED: bool = true;
-    // 27 sums, 3 weights and a row's bytes fill 31 of 32 registers.
-    const INT_COLUMNS: usize = if AMX { amx::COLUMNS } else { 48 };
-    const INT_ROWS: usize = if AMX { amx::MOST_ROWS } else { 9 };
+    // As many columns as a tile of AMX. 24 sums, 2 weights and a row's bytes: 27 of 32 registers.
+    const INT_COLUMNS: usize = amx::COLUMNS;
+    const INT_ROWS: usize = if AMX { amx::MOST_ROWS } else { 12 };
     const INT_GROUPS: usize = if AMX { amx::GROUPS } else { 1 };
+    const PIECES: bool = !AMX;
     float_tiles!([1, 2, 3, 4, 5, 6] x [1, 2, 3, 4]);
 
     #[inline(always)]
@@ -59,15 +60,18 @@ impl<const AMX: bool> Simd for Avx512<AMX> {
         unsafe {
             match rows {
                 _ if AMX => amx::int_tile::<Self>(rows, tile),
-                1 => int_tile::<Self, 1, 3>(tile),
-                2 => int_tile::<Self, 2, 3>(tile),
-                3 => int_tile::<Self, 3, 3>(tile),
-                4 => int_tile::<Self, 4, 3>(tile),
-                5 => int_tile::<Self, 5, 3>(tile),
-                6 => int_tile::<Self, 6, 3>(tile),
-                7 => int_tile::<Self, 7, 3>(tile),
-                8 => int_tile::<Self, 8, 3>(tile),
-                9 => int_tile::<Self, 9, 3>(tile),
+                1 => int_tile::<Self, 1, 2>(tile),
+                2 => int_tile::<Self, 2, 2>(tile),
+                3 => int_tile::<Self, 3, 2>(tile),
+                4 => int_tile::<Self, 4, 2>(tile),
+                5 => int_tile::<Self, 5, 2>(tile),
+                6 => int_tile::<Self, 6, 2>(tile),
+                7 => int_tile::<Self, 7, 2>(tile),
+                8 => int_tile::<Self, 8, 2>(tile),
+                9 => int_tile::<Self, 9, 2>(tile),
+                10 => int_tile::<Self, 10, 2>(tile),
+                11 => int_tile::<Self, 11, 2>(tile),
+                12 => int_tile::<Self, 12, 2>(tile),
                 _ => {}
             }
         }
@@ -75,13 +79,7 @@ impl<const AMX: bool> Simd for Avx512<AMX> {
     #[inline(always)]
     unsafe fn activate_tile(activation: Activation, p: *mut f32, rows: usize, stride: usize) {
         // SAFETY: see above.
-        unsafe {
-            if AMX {
-                activate_vectors::<Self, 2>(activation, p, rows, stride);
-            } else {
-                activate_vectors::<Self, 3>(activation, p, rows, stride);
-            }
-        }
+        unsafe { activate_vectors::<Self, 2>(activation, p, rows, stride) }
     }
     #[inline(always)]
     unsafe fn stream(rounds: usize) -> usize {

@@ -327,23 +327,26 @@ unsafe fn two_groups<S: Simd<I = int32x4_t>, const R: usize>(t: &IntTile) {
             S::prefetch(t.next.wrapping_add(line));
         }
         let mut sums = [[[vdupq_n_s32(0); 2]; VECTORS]; R];
-        let (mut row, mut weights) = (t.rows, t.weights);
-        for _ in 0..t.groups / 2 {
-            let mut fours = [[vdupq_n_s8(0); 2]; R];
-            for (r, fours) in fours.iter_mut().enumerate() {
-                for (g, four) in fours.iter_mut().enumerate() {
-                    let place = row.add(r * t.row_stride + g * GROUP).cast::<i32>();
-                    *four = vreinterpretq_s8_s32(vdupq_n_s32(place.read_unaligned()));
+        let mut weights = t.weights;
+        for piece in 0..t.pieces {
+            let mut row = t.rows.wrapping_add(piece * t.next_piece);
+            for _ in 0..t.groups / 2 {
+                let mut fours = [[vdupq_n_s8(0); 2]; R];
+                for (r, fours) in fours.iter_mut().enumerate() {
+                    for (g, four) in fours.iter_mut().enumerate() {
+                        let place = row.add(r * t.row_stride + g * GROUP).cast::<i32>();
+                        *four = vreinterpretq_s8_s32(vdupq_n_s32(place.read_unaligned()));
+                    }
                 }
-            }
-            for c in 0..VECTORS {
-                let (one, two) = (vld1q_s8(weights.add(16 * c)), vld1q_s8(weights.add(16 * (VECTORS + c))));
-                for r in 0..R {
-                    add_products(&mut sums[r][c], fours[r], [one, two]);
+                for c in 0..VECTORS {
+                    let (one, two) = (vld1q_s8(weights.add(16 * c)), vld1q_s8(weights.add(16 * (VECTORS + c))));
+                    for r in 0..R {
+                        add_products(&mut sums[r][c], fours[r], [one, two]);
+                    }
                 }
+                row = row.wrapping_add(2 * GROUP);
+                weights = weights.add(2 * GROUP * 4 * VECTORS);
             }
-            row = row.add(2 * GROUP);
-            weights = weights.add(2 * GROUP * 4 * VECTORS);
         }
         let mut done = [[vdupq_n_s32(0); VECTORS]; R];
         for r in 0..R {
