@@ -17,6 +17,34 @@ use serde::{Deserialize, Serialize};
 const SENSOR_PAUSE: Duration = Duration::from_millis(100);
 /// Bits of the Raspberry Pi's firmware: now under-voltage, frequency capped, throttled, at the soft temperature limit.
 const PI_NOW: u32 = 0xf;
+/// The same since it was switched on.
+const PI_SINCE: u32 = 0xf << 16;
+/// What Jetsons call the rail that feeds the whole board.
+const JETSON_RAILS: [&str; 2] = ["VDD_IN", "POM_5V_IN"];
+/// Processors of ARM's architecture, which the system names by numbers: the maker's and the part's.
+const ARM_PARTS: [(u32, u32, &str); 21] = [
+    (0x41, 0xd03, "Cortex-A53"),
+    (0x41, 0xd04, "Cortex-A35"),
+    (0x41, 0xd05, "Cortex-A55"),
+    (0x41, 0xd07, "Cortex-A57"),
+    (0x41, 0xd08, "Cortex-A72"),
+    (0x41, 0xd09, "Cortex-A73"),
+    (0x41, 0xd0a, "Cortex-A75"),
+    (0x41, 0xd0b, "Cortex-A76"),
+    (0x41, 0xd0c, "Neoverse-N1"),
+    (0x41, 0xd0d, "Cortex-A77"),
+    (0x41, 0xd40, "Neoverse-V1"),
+    (0x41, 0xd41, "Cortex-A78"),
+    (0x41, 0xd42, "Cortex-A78AE"),
+    (0x41, 0xd44, "Cortex-X1"),
+    (0x41, 0xd46, "Cortex-A510"),
+    (0x41, 0xd47, "Cortex-A710"),
+    (0x41, 0xd49, "Neoverse-N2"),
+    (0x41, 0xd4f, "Neoverse-V2"),
+    (0x41, 0xd80, "Cortex-A520"),
+    (0x4e, 0x003, "Denver 2"),
+    (0x4e, 0x004, "Carmel"),
+];
 
 /// The machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,7 +79,7 @@ impl System {
         let device_tree = self.line("proc/device-tree/model").map(|m| m.trim_end_matches('\0').to_owned());
         Machine {
             hardware: device_tree,
-            processor: self.field("proc/cpuinfo", "model name").or_else(|| self.field("proc/cpuinfo", "Model")),
+            processor: self.field("proc/cpuinfo", "model name").or_else(|| self.arm_processor()),
             cores: std::thread::available_parallelism().ok().map(usize::from),
             os: self.line("proc/sys/kernel/osrelease"),
             governor: self.line("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -64,6 +92,24 @@ impl System {
         self.field("proc/self/status", "VmHWM").and_then(|t| kilobytes(&t)).map(|kb| kb / 1024.0)
     }
 
+    /// The kinds of its processors, as numbers where their names are not known here.
+    fn arm_processor(&self) -> Option<String> {
+        let text = fs::read_to_string(self.0.join("proc/cpuinfo")).ok()?;
+        let values = |name: &str| -> Vec<u32> {
+            let fields = text.lines().filter_map(|line| line.split_once(':')).filter(|(n, _)| n.trim() == name);
+            fields.filter_map(|(_, value)| u32::from_str_radix(value.trim().strip_prefix("0x")?, 16).ok()).collect()
+        };
+        let mut kinds: Vec<String> = Vec::new();
+        for (maker, part) in values("CPU implementer").into_iter().zip(values("CPU part")) {
+            let known = ARM_PARTS.iter().find(|(m, p, _)| (*m, *p) == (maker, part));
+            let kind = known.map_or_else(|| format!("maker {maker:#x} part {part:#x}"), |known| known.2.to_owned());
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        (!kinds.is_empty()).then(|| kinds.join(" + "))
+    }
+
     /// The hottest of the system's sensors.
     pub fn temperature_c(&self) -> Option<f64> {
         let zones = self.entries("sys/class/thermal", "thermal_zone");
@@ -71,17 +117,22 @@ impl System {
         degrees.reduce(f64::max)
     }
 
-    /// How often the processor was throttled so far, or on a Raspberry Pi whether it is now.
-    fn throttlings(&self) -> Option<f64> {
-        let firmware = self.line("sys/devices/platform/soc/soc:firmware/get_throttled");
+    /// What is told of throttling until now.
+    fn throttling(&self) -> Option<Throttling> {
+        // soc/soc:firmware, and on a Pi 5 with an address behind both names.
+        let firmware = self.entries("sys/devices/platform", "soc").into_iter().find_map(|soc| {
+            let nodes = fs::read_dir(soc).ok()?.filter_map(|e| Some(e.ok()?.path()));
+            let mut firmware = nodes.filter(|node| node.to_string_lossy().ends_with(":firmware"));
+            firmware.find_map(|node| first_line(&node.join("get_throttled")))
+        });
         if let Some(bits) = firmware.and_then(|t| u32::from_str_radix(t.trim_start_matches("0x"), 16).ok()) {
-            return Some(f64::from(bits & PI_NOW));
+            return Some(Throttling::Bits(bits));
         }
         let counts = self.entries("sys/devices/system/cpu", "cpu").into_iter().filter_map(|cpu| {
             let count = |kind: &str| number(&cpu.join(format!("thermal_throttle/{kind}_throttle_count")));
             Some(count("core")? + count("package").unwrap_or(0.0))
         });
-        counts.reduce(|a, b| a + b)
+        counts.reduce(|a, b| a + b).map(Throttling::Count)
     }
 
     /// Micro-joules so far, where the processor counts them (RAPL).
@@ -91,26 +142,24 @@ impl System {
         whole.filter_map(|p| number(&p.join("energy_uj"))).reduce(|a, b| a + b)
     }
 
-    /// Watts now, of the rail that feeds the board: an INA3221 or another sensor of hwmon.
+    /// Watts now, as a sensor of the INA family tells that measures the whole board: the rail of a Jetson that is known to
+    /// feed it, or one of a single channel. Other sensors measure a part, or something else.
     fn watts(&self) -> Option<f64> {
-        let mut found = None;
-        for sensor in self.entries("sys/class/hwmon", "hwmon") {
-            if let Some(microwatts) = number(&sensor.join("power1_input")) {
-                return Some(microwatts * 1e-6);
-            }
-            for channel in 1..=3 {
-                let value = |kind: &str| number(&sensor.join(format!("{kind}{channel}_input")));
-                let (Some(millivolts), Some(milliamperes)) = (value("in"), value("curr")) else { continue };
-                let watts = millivolts * milliamperes * 1e-6;
-                // A Jetson's whole board; its other rails are parts of it.
-                let label = first_line(&sensor.join(format!("in{channel}_label"))).unwrap_or_default();
-                if label.starts_with("VDD_IN") {
-                    return Some(watts);
+        let sensors = self.entries("sys/class/hwmon", "hwmon").into_iter();
+        sensors.filter(|sensor| first_line(&sensor.join("name")).is_some_and(|name| name.starts_with("ina"))).find_map(
+            |sensor| {
+                if let Some(microwatts) = number(&sensor.join("power1_input")) {
+                    return Some(microwatts * 1e-6);
                 }
-                found.get_or_insert(watts);
-            }
-        }
-        found
+                (1..=3).find_map(|channel| {
+                    let label = first_line(&sensor.join(format!("in{channel}_label")))?;
+                    let value = |kind: &str| number(&sensor.join(format!("{kind}{channel}_input")));
+                    let whole = JETSON_RAILS.iter().any(|rail| label.starts_with(rail));
+                    // Millivolts, milliamperes.
+                    if whole { Some(value("in")? * value("curr")? * 1e-6) } else { None }
+                })
+            },
+        )
     }
 
     /// Begins to watch energy, temperature and throttling.
@@ -124,7 +173,7 @@ impl System {
             system: self.clone(),
             started: Instant::now(),
             temperature_c: self.temperature_c(),
-            throttlings: self.throttlings(),
+            throttling: self.throttling(),
             counted_uj: self.counted_uj(),
             over,
             sampler,
@@ -163,12 +212,34 @@ impl System {
     }
 }
 
+/// What a system tells of throttling.
+#[derive(Clone, Copy, Debug)]
+enum Throttling {
+    /// The Raspberry Pi's firmware: now, and since it was switched on.
+    Bits(u32),
+    /// How often.
+    Count(f64),
+}
+
+impl Throttling {
+    /// Whether there was some since then, or is. What a Pi had before, and had again in between, cannot be seen.
+    fn newer_than(self, before: Throttling) -> bool {
+        match (before, self) {
+            (Throttling::Bits(before), Throttling::Bits(after)) => {
+                (before | after) & PI_NOW != 0 || after & !before & PI_SINCE != 0
+            }
+            (Throttling::Count(before), Throttling::Count(after)) => after > before,
+            _ => false,
+        }
+    }
+}
+
 /// Sensors that are being watched.
 pub struct Watch {
     system: System,
     started: Instant,
     temperature_c: Option<f64>,
-    throttlings: Option<f64>,
+    throttling: Option<Throttling>,
     counted_uj: Option<f64>,
     over: Arc<AtomicBool>,
     sampler: Option<JoinHandle<Option<f64>>>,
@@ -194,11 +265,7 @@ impl Watch {
         let counted = self.counted_uj.zip(self.system.counted_uj());
         // A counter that began anew says nothing.
         let counted = counted.and_then(|(before, after)| (after >= before).then_some((after - before) * 1e-6));
-        let throttled = self.throttlings.zip(self.system.throttlings()).map(|(before, after)| match after {
-            // The Pi's bits say how it is now, a counter only grows.
-            after if after > before => true,
-            after => after > 0.0 && self.system.line("sys/devices/platform/soc/soc:firmware/get_throttled").is_some(),
-        });
+        let throttled = self.throttling.zip(self.system.throttling()).map(|(before, after)| after.newer_than(before));
         Seen {
             temperature_c: [self.temperature_c, self.system.temperature_c()],
             throttled,
@@ -242,6 +309,9 @@ mod tests {
             ("sys/class/thermal/thermal_zone0/temp", "48250\n"),
             ("sys/class/thermal/thermal_zone1/temp", "51000\n"),
             ("sys/class/thermal/cooling_device0/temp", "99000\n"),
+            ("sys/class/hwmon/hwmon0/name", "amdgpu\n"),
+            ("sys/class/hwmon/hwmon0/power1_input", "55000000\n"),
+            ("sys/class/hwmon/hwmon1/name", "ina3221\n"),
             ("sys/class/hwmon/hwmon1/in1_label", "VDD_CPU_GPU_CV\n"),
             ("sys/class/hwmon/hwmon1/in1_input", "5000\n"),
             ("sys/class/hwmon/hwmon1/curr1_input", "400\n"),
@@ -263,11 +333,18 @@ mod tests {
 
     #[test]
     fn a_raspberry_tells_whether_it_is_throttled_and_a_pc_how_often_it_was() {
-        let (dir, pi) = system(&[("sys/devices/platform/soc/soc:firmware/get_throttled", "50000\n")]);
-        assert_eq!(pi.watch().end().throttled, Some(false), "it was, before this bench");
-        let watch = pi.watch();
-        fs::write(dir.path().join("sys/devices/platform/soc/soc:firmware/get_throttled"), "50005\n").unwrap();
-        assert_eq!(watch.end().throttled, Some(true));
+        // A Pi 4's, and a Pi 5's.
+        for node in ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"] {
+            let node = format!("sys/devices/platform/{node}/get_throttled");
+            let (dir, pi) = system(&[(&node, "50000\n")]);
+            assert_eq!(pi.watch().end().throttled, Some(false), "it was, before this bench");
+            for (now, throttled) in [("50005", true), ("70000", true), ("50000", false)] {
+                let watch = pi.watch();
+                fs::write(dir.path().join(&node), now).unwrap();
+                assert_eq!(watch.end().throttled, Some(throttled), "{now}");
+                fs::write(dir.path().join(&node), "50000").unwrap();
+            }
+        }
 
         let count = "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count";
         let energy = "sys/class/powercap/intel-rapl:0/energy_uj";
@@ -282,5 +359,20 @@ mod tests {
         fs::write(dir.path().join(energy), "7\n").unwrap();
         let seen = watch.end();
         assert_eq!((seen.throttled, seen.joules), (Some(true), None), "the counter began anew");
+    }
+
+    #[test]
+    fn arm_processors_are_named_by_their_kinds() {
+        let cpu =
+            |part: &str| format!("processor : 0\nCPU implementer\t: 0x41\nCPU variant : 0x4\nCPU part\t: {part}\n");
+        for (parts, name) in [
+            (&["0xd0b", "0xd0b"][..], "Cortex-A76"),
+            (&["0xd05", "0xd0b", "0xd0b"], "Cortex-A55 + Cortex-A76"),
+            (&["0xfff"], "maker 0x41 part 0xfff"),
+        ] {
+            let text: String = parts.iter().map(|part| cpu(part)).collect();
+            let (_dir, system) = system(&[("proc/cpuinfo", &(text + "Model : Raspberry Pi 5 Model B Rev 1.0\n"))]);
+            assert_eq!(system.machine().processor.as_deref(), Some(name));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Bench: one panorama at a time, from the cameras to the report, as a vehicle has them (MLPerf's single
 //! stream: batch of one, pre- and post-processing timed).
 
+mod drawn;
 mod machine;
 mod table;
 
@@ -128,6 +129,7 @@ pub fn run(bundle: &Path, bench: Bench) -> anyhow::Result<Report> {
     let (card, threads) = (model.card.clone(), model.encoder.threads());
     let for_accuracy = accuracy_sites.map(|sites| (sites, model.clone()));
     let (board, _) = host::board(&HostSettings::default(), card.image_px, queries, &HostOutput::default())?;
+    let board = drawn::drawn(board)?;
     let name = board.name.clone();
     let mut supervisor = Supervisor::new(board, model, SentenceSettings::default());
     let (mut watcher, never) = (Watcher::default(), AtomicBool::new(false));

@@ -54,11 +54,11 @@ pub fn side_by_side(reports: &[&Report]) -> String {
 
 fn rows(report: &Report) -> Vec<(String, Value)> {
     let m = &report.machine;
-    let text = |name: &str, value: Option<String>| (name.to_owned(), Value::Text(value.map(|v| shortened(&v))));
+    let text = |name: &str, value: Option<String>| (name.to_owned(), Value::Text(value.map(|v| beginning(&v))));
     let number = |name: &str, value: Option<f64>, digits| (name.to_owned(), Value::Number(value, digits));
     let mut rows = vec![
         text("board", m.hardware.clone().or(Some(report.board.clone()))),
-        text("processor", m.processor.clone()),
+        text("processor", m.processor.as_deref().map(end)),
         number("cores", m.cores.map(|n| n as f64), 0),
         number("memory of the board MB", m.ram_mb.map(|n| n as f64), 0),
         text("system", m.os.clone()),
@@ -108,8 +108,13 @@ fn rows(report: &Report) -> Vec<(String, Value)> {
     rows
 }
 
-/// The last letters of what is too long for a column, as the processor's name without its maker.
-fn shortened(text: &str) -> String {
+/// As much as a column has room for.
+fn beginning(text: &str) -> String {
+    text.chars().take(COLUMN).collect()
+}
+
+/// The end, of a processor's name, which begins with its maker.
+fn end(text: &str) -> String {
     let letters = text.chars().count();
     text.chars().skip(letters.saturating_sub(COLUMN)).collect()
 }

@@ -86,10 +86,11 @@ const CELLS: &str = "cells: the answer's first, then by falling p, five at most.
     centroid.";
 
 const BENCH: &str = "One panorama after the other, each waited for, from the cameras of a simulated vehicle to the \
-    report (MLPerf's single stream). capture is the time to draw the simulated pictures: on a vehicle it is another. \
-    Processor time is measured for the whole fix only: cpu_ms is null for the single stages. What the system does not \
-    tell (governor, temperature, throttling, energy) is unknown, and null in JSON. Totals, fixes/s, energy and memory include \
-    the drawing. HOMING_KERNEL=NAME in the environment measures other vector instructions, see homing model --help.";
+    report (MLPerf's single stream). Its pictures are drawn beforehand, eight panoramas that come round again, so that no \
+    figure but memory includes the drawing; capture is to copy them: on a vehicle it is another. Processor time is \
+    measured for the whole fix only: cpu_ms is null for the single stages. What the system does not tell (governor, \
+    temperature, throttling, energy) is unknown, and null in JSON. HOMING_KERNEL=NAME in the environment measures other \
+    vector instructions, see homing model --help.";
 
 const KERNELS: &str = "The environment variable HOMING_KERNEL chooses other vector instructions than the best, for \
     measurements: portable, avx2, avx-vnni, avx512-vnni, amx, neon, dotprod, as far as the processor has them. It \
