@@ -256,11 +256,9 @@ impl Lane {
             let plane = side * side;
             for (frame, target) in frames.iter().zip(numbers.chunks_exact_mut(3 * plane)) {
                 cutter.cut(frame, size, square).map_err(|e| run_error(&e))?;
-                for (i, pixel) in square.chunks_exact(3).enumerate() {
-                    for c in 0..3 {
-                        target[c * plane + i] = f32::from(pixel[c]) * gain[c] + shift[c];
-                    }
-                }
+                let (red, rest) = target.split_at_mut(plane);
+                let (green, blue) = rest.split_at_mut(plane);
+                planes(square, [red, green, blue], *gain, *shift);
             }
         }
         let cut = started.elapsed();
@@ -270,6 +268,17 @@ impl Lane {
         };
         rows.copy_from_slice(graph::numbers(ENCODER, "embeddings", output, rows.len())?);
         Ok(cut)
+    }
+}
+
+/// Pixels to the numbers of three planes.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+fn planes(rgb: &[u8], [red, green, blue]: [&mut [f32]; 3], gain: [f32; 3], shift: [f32; 3]) {
+    let pixels = rgb.as_chunks::<3>().0;
+    for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+        *red = f32::from(pixel[0]) * gain[0] + shift[0];
+        *green = f32::from(pixel[1]) * gain[1] + shift[1];
+        *blue = f32::from(pixel[2]) * gain[2] + shift[2];
     }
 }
 
