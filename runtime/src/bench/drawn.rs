@@ -83,7 +83,7 @@ mod tests {
     fn the_same_panoramas_come_round_and_time_goes_on() {
         let simulated = || board(&HostSettings::default(), 32, 20, &HostOutput::default()).unwrap().0;
         let (mut live, mut drawn) = (simulated(), drawn(simulated()).unwrap());
-        let mut look = |board: &mut Board| {
+        let look = |board: &mut Board| {
             let epoch = board.clock.next_epoch();
             let mut frame = Frame::default();
             let camera = board.cameras[1].as_mut().unwrap();
