@@ -31,6 +31,7 @@ const BLOCK: usize = 128;
 /// Maxima side by side, which the compiler makes vectors of.
 const SIDE: usize = 16;
 
+/// The largest, of those that are no NaN.
 fn largest(numbers: &[f32]) -> f32 {
     let (sides, rest) = numbers.as_chunks::<SIDE>();
     let larger = |a: f32, b: f32| if b > a { b } else { a };

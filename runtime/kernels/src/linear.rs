@@ -319,14 +319,15 @@ impl Work for Product<'_> {
         let lines = rows.rows.checked_div(across).unwrap_or(0);
         // A row in one piece may be padded to whole groups.
         let in_piece = if piece < rows.width { piece / GROUP } else { groups };
-        assert!(groups.is_multiple_of(in_piece) && (S::PIECES || in_piece == groups), "rows in pieces");
+        assert_eq!((groups % in_piece, in_piece % S::INT_GROUPS), (0, 0), "rows in pieces");
+        assert!(S::PIECES || in_piece == groups, "rows in pieces");
         let zero = rows.zero + if S::UNSIGNED { 128 } else { 0 };
         // SAFETY: the processor has the instructions (`simd::run`); nothing between here and `close_tiles` can end early.
         unsafe { S::open_tiles() }
         for panel in 0..outputs.div_ceil(columns) {
             let first_column = panel * columns;
             let own = columns.min(outputs - first_column);
-            // The next panel comes into the cache in pieces, one with each tile, where there are enough of them.
+            // The next panel comes into the cache in parts, one with each tile, where there are enough of them.
             let bytes = groups * columns * GROUP;
             let tiles = lines * across.div_ceil(S::INT_ROWS);
             let ahead = if tiles < FEWEST_TILES { 0 } else { bytes.div_ceil(tiles).next_multiple_of(LINE) };
@@ -336,8 +337,8 @@ impl Work for Product<'_> {
                     let row = line * across + first;
                     let place = row * outputs + first_column;
                     // SAFETY: the processor has the instructions (`simd::run`). `Linear::run` checked all lengths: rows
-                    // lie in their bytes, in whole groups (`Bytes::shape`, `Bytes::lay_out`), a panel has `groups * columns
-                    // * 4` weights, and the tile's part of `out` (and of what is added, as long) begins at `place` and is
+                    // lie in their bytes in whole groups, one after the other with room behind them (`Bytes::shape`) or in
+                    // pieces (`Bytes::lay_out`), a panel has `groups * columns * 4` weights, and the tile's part of `out` (and of what is added, as long) begins at `place` and is
                     // `count` rows of `own` values, `outputs` apart.
                     unsafe {
                         let tile = IntTile {

@@ -41,8 +41,8 @@ pub(crate) struct Places {
 pub struct Bytes {
     pub(crate) kernel: Kernel,
     pub(crate) rows: usize,
+    /// What is beyond it, up to whole groups, meets weights of zero.
     pub(crate) width: usize,
-    /// What is beyond the width meets weights of zero.
     pub(crate) places: Places,
     pub(crate) bytes: AVec<u8, ConstAlign<64>>,
     pub(crate) scales: Vec<f32>,
@@ -68,16 +68,16 @@ impl Bytes {
         if let Some(norm) = norm {
             assert!(norm.gain.len() == width && norm.shift.len() == width, "a LayerNorm of another width");
         }
-        self.shape(values.len() / width, width, 0);
+        self.shape(values.len() / width, width);
         self.normalised.resize(width, 0.0);
         let kernel = self.kernel;
         run(kernel, Take { of: self, values, norm });
     }
 
     /// Makes room for rows one after the other.
-    pub(crate) fn shape(&mut self, rows: usize, width: usize, zero: i32) {
+    pub(crate) fn shape(&mut self, rows: usize, width: usize) {
         let stride = width.next_multiple_of(GROUP);
-        (self.rows, self.width, self.zero) = (rows, width, zero);
+        (self.rows, self.width, self.zero) = (rows, width, 0);
         self.places = Places { across: rows, stride, line: 0, piece: stride, next_piece: stride };
         self.make_room(rows, (rows + ROWS_OVER) * stride);
     }
@@ -85,17 +85,19 @@ impl Bytes {
     /// Makes room for `bytes` bytes, which it gives with [`OVERHANG`] more, and in which rows lie as told.
     ///
     /// # Panics
-    /// When the last row would reach over the end, or a piece is no whole groups.
+    /// When the last row would reach over the end, rows are no whole lines, a row no whole pieces, a piece no whole groups,
+    /// or the kernel's family takes no pieces.
     pub(crate) fn lay_out(&mut self, rows: usize, width: usize, places: Places, bytes: usize) -> &mut [u8] {
         let Places { across, stride, line, piece, next_piece } = places;
         let pieces = width / piece;
+        assert!(Family::of(self.kernel).pieces, "rows in pieces");
         assert!(piece.is_multiple_of(GROUP) && width == pieces * piece, "rows of {width} in {places:?}");
         if rows > 0 {
             assert!(rows.is_multiple_of(across), "{rows} rows in {places:?}");
             let last = (rows / across - 1) * line + (across - 1) * stride;
             assert!(last + (pieces - 1) * next_piece + piece <= bytes, "{rows} rows, {places:?} in {bytes} bytes");
         }
-        (self.rows, self.width, self.places) = (rows, width, places);
+        (self.rows, self.width, self.places, self.zero) = (rows, width, places, 0);
         self.make_room(rows, bytes);
         &mut self.bytes[..bytes + OVERHANG]
     }

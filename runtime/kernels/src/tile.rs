@@ -16,8 +16,8 @@ pub(crate) const LINE: usize = 64;
 /// `out[r][c] = (sum over k of (rows[r][k] - zero) * weights[k][c]) * row_scales[r] * column_scales[c] + bias[c]`, and
 /// `+ added[r][c]` where `added` is not null.
 pub(crate) struct IntTile {
-    /// First row; `row_stride` bytes to the next. With AMX, [`ROWS_OVER`] rows and [`OVERHANG`] bytes behind the last may be
-    /// read.
+    /// First row; `row_stride` bytes to the next. Where a row is one piece, [`ROWS_OVER`] rows and [`OVERHANG`] bytes behind
+    /// the last may be read.
     pub rows: *const u8,
     pub row_stride: usize,
     /// A row is so many pieces, `next_piece` bytes apart, of `groups` groups of four: whole steps of [`Simd::INT_GROUPS`].
@@ -27,7 +27,7 @@ pub(crate) struct IntTile {
     pub groups: usize,
     /// `[pieces][groups][INT_COLUMNS][4]`.
     pub weights: *const i8,
-    /// What to bring into the cache meanwhile: a piece of the next panel, which need not be valid.
+    /// What to bring into the cache meanwhile: a part of the next panel, which need not be valid.
     pub next: *const i8,
     pub next_bytes: usize,
     /// The byte that stands for zero.

@@ -61,8 +61,8 @@ impl Windows {
         self.rows.scales[..rows].fill(scaled.scale);
     }
 
-    /// Makes room for an image of pixels of so many bytes with a margin around it: then it is its own windows, of which
-    /// each line lies together.
+    /// Makes room for an image with a margin around it, `pixel` bytes a pixel. Its windows are read from it: each line of a
+    /// window lies together.
     fn make_room(&mut self, window: Window, pixel: usize, (height, width): (usize, usize)) -> (&mut [u8], Margin) {
         let Window { size, step, before, after, .. } = window;
         let (down, across) = (window.outputs_along(height), window.outputs_along(width));
@@ -136,7 +136,7 @@ impl Windows {
     /// Copies each window into a row of its own.
     fn copy(&mut self, window: Window, (height, width): (usize, usize)) {
         let (down, across) = (window.outputs_along(height), window.outputs_along(width));
-        self.rows.shape(down * across, window.depth(), 0);
+        self.rows.shape(down * across, window.depth());
         // Each channel is a plane of bytes, or all are one plane of whole pixels.
         let pixel = match window.layout {
             Layout::ChannelsFirst => 1,
@@ -191,15 +191,15 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// For a kernel. Copying is slower where windows overlap, but takes any; patches that lie side by side in whole groups
-    /// would have more bytes as pixels of four.
+    /// For a kernel. Copying is slower where windows overlap, but takes any. Squares of whole groups, which are patches
+    /// mostly, have fewer bytes as planes than as pixels of four, and one or two channels far fewer.
     pub fn of(window: Window, kernel: Kernel) -> Self {
         let Window { layout, channels, size, .. } = window;
         let family = Family::of(kernel);
         let whole = |pixel: usize| family.pieces && (size * pixel).is_multiple_of(GROUP * family.int_groups);
         match layout {
             Layout::ChannelsLast if whole(channels) => Way::InPlace,
-            Layout::ChannelsFirst if channels <= GROUP && !size.is_multiple_of(GROUP) && whole(GROUP) => {
+            Layout::ChannelsFirst if (3..=GROUP).contains(&channels) && !size.is_multiple_of(GROUP) && whole(GROUP) => {
                 Way::Interleaved
             }
             _ => Way::Copied,
@@ -212,13 +212,12 @@ impl Way {
     }
 
     /// Puts weights `[channels][size][size]` in the order of a row.
-    pub fn arrange(self, window: Window, weights: impl Iterator<Item = i8>, row: &mut [i8]) {
+    pub fn arrange(self, window: Window, mut weights: impl Iterator<Item = i8>, row: &mut [i8]) {
         let places = window.size * window.size;
         let (next_channel, next_place) = match (self, window.layout) {
             (Way::Copied, Layout::ChannelsFirst) => (places, 1),
             _ => (1, row.len() / places),
         };
-        let mut weights = weights;
         for channel in 0..window.channels {
             let places = row[channel * next_channel..].iter_mut().step_by(next_place).take(places);
             places.zip(&mut weights).for_each(|(place, weight)| *place = weight);
@@ -238,12 +237,10 @@ impl Margin {
     /// Fills what is around the lines.
     fn fill<T: Copy>(&self, image: &mut [T], outside: T) {
         let Margin { first, line, stride, lines } = *self;
-        image[..first].fill(outside);
-        let mut end = first;
-        for y in 0..lines {
-            end = first + y * stride + line;
-            let next = image.len().min(end + stride - line);
-            image[end..next].fill(outside);
+        let mut end = 0;
+        for start in (0..lines).map(|y| first + y * stride) {
+            image[end..start].fill(outside);
+            end = start + line;
         }
         image[end..].fill(outside);
     }

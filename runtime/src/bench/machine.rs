@@ -20,7 +20,7 @@ const PI_NOW: u32 = 0xf;
 /// The same since it was switched on.
 const PI_SINCE: u32 = 0xf << 16;
 /// What Jetsons call the rail that feeds the whole board.
-const JETSON_RAILS: [&str; 2] = ["VDD_IN", "POM_5V_IN"];
+const JETSON_RAIL: &str = "VDD_IN";
 /// Processors of ARM's architecture, which the system names by numbers: the maker's and the part's.
 const ARM_PARTS: [(u32, u32, &str); 21] = [
     (0x41, 0xd03, "Cortex-A53"),
@@ -79,7 +79,7 @@ impl System {
         let device_tree = self.line("proc/device-tree/model").map(|m| m.trim_end_matches('\0').to_owned());
         Machine {
             hardware: device_tree,
-            processor: self.field("proc/cpuinfo", "model name").or_else(|| self.arm_processor()),
+            processor: self.arm_processor().or_else(|| self.field("proc/cpuinfo", "model name")),
             cores: std::thread::available_parallelism().ok().map(usize::from),
             os: self.line("proc/sys/kernel/osrelease"),
             governor: self.line("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -143,23 +143,23 @@ impl System {
     }
 
     /// Watts now, as a sensor of the INA family tells that measures the whole board: the rail of a Jetson that is known to
-    /// feed it, or one of a single channel. Other sensors measure a part, or something else.
+    /// feed it, or the only one that has a single channel. Several measure parts, and other sensors something else.
     fn watts(&self) -> Option<f64> {
-        let sensors = self.entries("sys/class/hwmon", "hwmon").into_iter();
-        sensors.filter(|sensor| first_line(&sensor.join("name")).is_some_and(|name| name.starts_with("ina"))).find_map(
-            |sensor| {
-                if let Some(microwatts) = number(&sensor.join("power1_input")) {
-                    return Some(microwatts * 1e-6);
-                }
-                (1..=3).find_map(|channel| {
-                    let label = first_line(&sensor.join(format!("in{channel}_label")))?;
-                    let value = |kind: &str| number(&sensor.join(format!("{kind}{channel}_input")));
-                    let whole = JETSON_RAILS.iter().any(|rail| label.starts_with(rail));
-                    // Millivolts, milliamperes.
-                    if whole { Some(value("in")? * value("curr")? * 1e-6) } else { None }
-                })
-            },
-        )
+        let mut sensors = self.entries("sys/class/hwmon", "hwmon");
+        sensors.retain(|sensor| first_line(&sensor.join("name")).is_some_and(|name| name.starts_with("ina")));
+        let rail = |sensor: &PathBuf| {
+            (1..=3).find_map(|channel| {
+                let label = first_line(&sensor.join(format!("in{channel}_label")))?;
+                let value = |kind: &str| number(&sensor.join(format!("{kind}{channel}_input")));
+                // Millivolts, milliamperes.
+                if label.starts_with(JETSON_RAIL) { Some(value("in")? * value("curr")? * 1e-6) } else { None }
+            })
+        };
+        sensors.iter().find_map(rail).or_else(|| {
+            let mut single = sensors.iter().filter_map(|sensor| number(&sensor.join("power1_input")));
+            let microwatts = single.next()?;
+            single.next().is_none().then_some(microwatts * 1e-6)
+        })
     }
 
     /// Begins to watch energy, temperature and throttling.
@@ -363,8 +363,11 @@ mod tests {
 
     #[test]
     fn arm_processors_are_named_by_their_kinds() {
-        let cpu =
-            |part: &str| format!("processor : 0\nCPU implementer\t: 0x41\nCPU variant : 0x4\nCPU part\t: {part}\n");
+        let cpu = |part: &str| {
+            format!(
+                "model name : ARMv8 Processor rev 1 (v8l)\nCPU implementer\t: 0x41\nCPU variant : 0x4\nCPU part\t: {part}\n"
+            )
+        };
         for (parts, name) in [
             (&["0xd0b", "0xd0b"][..], "Cortex-A76"),
             (&["0xd05", "0xd0b", "0xd0b"], "Cortex-A55 + Cortex-A76"),
@@ -373,6 +376,20 @@ mod tests {
             let text: String = parts.iter().map(|part| cpu(part)).collect();
             let (_dir, system) = system(&[("proc/cpuinfo", &(text + "Model : Raspberry Pi 5 Model B Rev 1.0\n"))]);
             assert_eq!(system.machine().processor.as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn the_only_sensor_of_power_is_the_boards_and_several_are_not() {
+        let sensor = |i: usize, name: &str| {
+            let file = |file: &str| format!("sys/class/hwmon/hwmon{i}/{file}");
+            [(file("name"), name.to_owned()), (file("power1_input"), "4000000".to_owned())]
+        };
+        for (names, watts) in [(&["ina226"][..], Some(4.0)), (&["ina226", "ina226"], None), (&["amdgpu"], None)] {
+            let files: Vec<(String, String)> = names.iter().enumerate().flat_map(|(i, n)| sensor(i, n)).collect();
+            let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (&**name, &**text)).collect();
+            let (_dir, system) = system(&files);
+            assert_eq!(system.watts(), watts, "{names:?}");
         }
     }
 }

@@ -128,7 +128,8 @@ pub fn run(bundle: &Path, bench: Bench) -> anyhow::Result<Report> {
     let load_ms = ms(started.elapsed());
     let (card, threads) = (model.card.clone(), model.encoder.threads());
     let for_accuracy = accuracy_sites.map(|sites| (sites, model.clone()));
-    let (board, _) = host::board(&HostSettings::default(), card.image_px, queries, &HostOutput::default())?;
+    let fixes = drawn::PANORAMAS as u64;
+    let (board, _) = host::board(&HostSettings::default(), card.image_px, fixes, &HostOutput::default())?;
     let board = drawn::drawn(board)?;
     let name = board.name.clone();
     let mut supervisor = Supervisor::new(board, model, SentenceSettings::default());

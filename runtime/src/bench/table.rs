@@ -63,7 +63,7 @@ fn rows(report: &Report) -> Vec<(String, Value)> {
         number("memory of the board MB", m.ram_mb.map(|n| n as f64), 0),
         text("system", m.os.clone()),
         text("governor", m.governor.clone()),
-        text("model", Some(format!("{} {}", report.name, report.model))),
+        text("model", Some(end(&format!("{} {}", report.name, report.model)))),
         text("kernel", Some(report.kernel.clone())),
         number("peak G products/s", report.peak_gproducts_per_s, 1),
         number("threads", Some(report.threads as f64), 0),
@@ -113,7 +113,7 @@ fn beginning(text: &str) -> String {
     text.chars().take(COLUMN).collect()
 }
 
-/// The end, of a processor's name, which begins with its maker.
+/// The end: of a processor's name, which begins with its maker, and of a model's, which its hash stands behind.
 fn end(text: &str) -> String {
     let letters = text.chars().count();
     text.chars().skip(letters.saturating_sub(COLUMN)).collect()
