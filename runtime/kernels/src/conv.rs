@@ -119,6 +119,7 @@ impl Work for Round<'_> {
         let stored = if S::UNSIGNED { 0x80 } else { 0 };
         let mut exact = vec![0f32; depth];
         let mut written = vec![0u8; depth + OVERHANG];
+        let mut bytes = vec![0i8; depth];
         for (output, row) in weights.chunks_exact(depth).enumerate() {
             exact.copy_from_slice(row);
             if let Some(Pixels { gain, shift }) = pixels {
@@ -138,18 +139,25 @@ impl Work for Round<'_> {
                 write::<S>(&exact, factor, 0.0, written.as_mut_ptr());
                 factor
             };
-            let signed = |byte: &u8| (byte ^ stored).cast_signed();
-            way.arrange(window, written[..depth].iter().map(signed), &mut of.bytes[output * width..][..width]);
+            signed(&written, stored, &mut bytes);
+            way.arrange(window, &bytes, &mut of.bytes[output * width..][..width]);
             if !of.rests.is_empty() {
-                for (exact, byte) in exact.iter_mut().zip(&written) {
-                    *exact = *exact * factor - f32::from(signed(byte));
+                for (exact, byte) in exact.iter_mut().zip(&bytes) {
+                    *exact = *exact * factor - f32::from(*byte);
                 }
                 // SAFETY: as above.
                 unsafe { write::<S>(&exact, FINER, 0.0, written.as_mut_ptr()) }
-                way.arrange(window, written[..depth].iter().map(signed), &mut of.rests[output * width..][..width]);
+                signed(&written, stored, &mut bytes);
+                way.arrange(window, &bytes, &mut of.rests[output * width..][..width]);
             }
         }
     }
+}
+
+/// As many bytes as numbers, from how a kernel stores them.
+#[inline(always)]
+fn signed(written: &[u8], stored: u8, bytes: &mut [i8]) {
+    bytes.iter_mut().zip(written).for_each(|(byte, written)| *byte = (written ^ stored).cast_signed());
 }
 
 impl Convolution {

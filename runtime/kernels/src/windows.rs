@@ -212,15 +212,16 @@ impl Way {
     }
 
     /// Puts weights `[channels][size][size]` in the order of a row.
-    pub fn arrange(self, window: Window, mut weights: impl Iterator<Item = i8>, row: &mut [i8]) {
+    pub fn arrange(self, window: Window, weights: &[i8], row: &mut [i8]) {
+        if (self, window.layout) == (Way::Copied, Layout::ChannelsFirst) {
+            return row.copy_from_slice(weights);
+        }
         let places = window.size * window.size;
-        let (next_channel, next_place) = match (self, window.layout) {
-            (Way::Copied, Layout::ChannelsFirst) => (places, 1),
-            _ => (1, row.len() / places),
-        };
-        for channel in 0..window.channels {
-            let places = row[channel * next_channel..].iter_mut().step_by(next_place).take(places);
-            places.zip(&mut weights).for_each(|(place, weight)| *place = weight);
+        let pixel = row.len() / places;
+        for (place, pixel) in row.chunks_exact_mut(pixel).enumerate() {
+            for (at, weight) in pixel.iter_mut().zip(weights[place..].iter().step_by(places)) {
+                *at = *weight;
+            }
         }
     }
 }
