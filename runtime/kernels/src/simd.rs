@@ -119,20 +119,21 @@ macro_rules! int_tiles {
         #[inline(always)]
         unsafe fn int_tile(rows: usize, tile: &crate::tile::IntTile) {
             // SAFETY: as this function's own.
-            unsafe {
-                match rows {
-                    $($int_rows if $int_rows <= Self::INT_ROWS => {
-                        crate::tile::int_tile::<Self, $int_rows, $int_columns>(tile)
-                    })*
-                    _ => {}
-                }
-            }
+            unsafe { crate::simd::int_rows!($int_columns, rows, tile, [$($int_rows),*]) }
         }
 
         #[inline(always)]
         unsafe fn activate_tile(activation: crate::maths::Activation, p: *mut f32, rows: usize, stride: usize) {
             // SAFETY: as this function's own.
             unsafe { crate::maths::activate_vectors::<Self, $int_columns>(activation, p, rows, stride) }
+        }
+    };
+}
+macro_rules! int_rows {
+    ($columns:expr, $rows:ident, $tile:ident, [$($each:literal),*]) => {
+        match $rows {
+            $($each if $each <= Self::INT_ROWS => crate::tile::int_tile::<Self, $each, { $columns }>($tile),)*
+            _ => {}
         }
     };
 }
@@ -162,7 +163,7 @@ macro_rules! float_rows {
         }
     };
 }
-use {float_rows, float_tiles, int_tiles};
+use {float_rows, float_tiles, int_rows, int_tiles};
 
 /// An operator's inner part.
 pub(crate) trait Work {

@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 
 use super::avx2::turn;
-use super::{Simd, Work, amx, float_tiles};
+use super::{Simd, Work, amx, float_tiles, int_rows};
 use crate::maths::{Activation, activate_vectors};
 use crate::peak::stream_vectors;
-use crate::tile::{IntTile, int_tile};
+use crate::tile::IntTile;
 
 /// Vectors of 512 bits.
 #[derive(Clone, Copy)]
@@ -58,21 +58,10 @@ impl<const AMX: bool> Simd for Avx512<AMX> {
     unsafe fn int_tile(rows: usize, tile: &IntTile) {
         // SAFETY: see above.
         unsafe {
-            match rows {
-                _ if AMX => amx::int_tile::<Self>(rows, tile),
-                1 => int_tile::<Self, 1, 2>(tile),
-                2 => int_tile::<Self, 2, 2>(tile),
-                3 => int_tile::<Self, 3, 2>(tile),
-                4 => int_tile::<Self, 4, 2>(tile),
-                5 => int_tile::<Self, 5, 2>(tile),
-                6 => int_tile::<Self, 6, 2>(tile),
-                7 => int_tile::<Self, 7, 2>(tile),
-                8 => int_tile::<Self, 8, 2>(tile),
-                9 => int_tile::<Self, 9, 2>(tile),
-                10 => int_tile::<Self, 10, 2>(tile),
-                11 => int_tile::<Self, 11, 2>(tile),
-                12 => int_tile::<Self, 12, 2>(tile),
-                _ => {}
+            if AMX {
+                amx::int_tile::<Self>(rows, tile);
+            } else {
+                int_rows!(2, rows, tile, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
             }
         }
     }

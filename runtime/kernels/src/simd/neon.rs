@@ -4,10 +4,10 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::hint::black_box;
 
-use super::{Simd, Work, float_tiles};
+use super::{Simd, Work, float_tiles, int_rows};
 use crate::maths::{Activation, activate_vectors};
 use crate::peak::stream_vectors;
-use crate::tile::{GROUP, IntTile, LINE, finish, int_tile};
+use crate::tile::{GROUP, IntTile, LINE, finish};
 
 /// Vectors of 128 bits.
 #[derive(Clone, Copy)]
@@ -53,15 +53,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         // SAFETY: see above.
         unsafe {
             if DOTPROD {
-                match rows {
-                    1 => int_tile::<Self, 1, VECTORS>(tile),
-                    2 => int_tile::<Self, 2, VECTORS>(tile),
-                    3 => int_tile::<Self, 3, VECTORS>(tile),
-                    4 => int_tile::<Self, 4, VECTORS>(tile),
-                    5 => int_tile::<Self, 5, VECTORS>(tile),
-                    6 => int_tile::<Self, 6, VECTORS>(tile),
-                    _ => {}
-                }
+                int_rows!(VECTORS, rows, tile, [1, 2, 3, 4, 5, 6]);
             } else {
                 match rows {
                     1 => two_groups::<Self, 1>(tile),
@@ -318,7 +310,7 @@ unsafe fn stream_two_groups(rounds: usize) -> usize {
 /// 16 bits, and the halves of a vector have sums of their own ([`add_products`]).
 ///
 /// # Safety
-/// As [`int_tile`]. Groups are even.
+/// As [`crate::tile::int_tile`]. Groups are even.
 #[inline(always)]
 unsafe fn two_groups<S: Simd<I = int32x4_t>, const R: usize>(t: &IntTile) {
     // SAFETY: the tile's pointers are valid.
