@@ -1,13 +1,17 @@
 //! Loading an ONNX graph into tract, with the checks that a file on a vehicle needs and with our operators in it.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use homing_kernels::{Fused, Kernel, KernelError, Packed, Pixels, fuse};
 use homing_models::FileBytes;
 use tract_onnx::{
     pb::{NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto},
     prelude::*,
-    tract_hir::internal::ToDim,
+    tract_hir::internal::{ToDim, bail},
 };
 
 use crate::onnx::OnnxFile;
@@ -17,6 +21,16 @@ pub(crate) type Plan = Arc<TypedRunnableModel>;
 
 /// Letters of tract's own words in a message.
 const LONGEST_CAUSE: usize = 120;
+
+/// The operators that ours take the place of. A sigmoid or a tanh may be one of other functions than GELU, which work as they
+/// are.
+const REPLACEABLE: [&[&str]; 5] = [
+    &["MatMulInteger"],
+    &["LayerNormalization"],
+    &["Softmax"],
+    &["Gelu", "Erf", "BiasGelu", "FastGelu", "QuickGelu"],
+    &["Conv"],
+];
 
 /// Why a graph cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +103,7 @@ pub(crate) struct Graph {
     pub input: Vec<Option<i64>>,
     pub outputs: Vec<String>,
     /// Nodes of the operators that ours take the place of.
-    replaceable: [(&'static str, usize); 4],
+    replaceable: [(&'static str, usize); 5],
 }
 
 /// A plan, and what it has of our operators.
@@ -110,9 +124,9 @@ impl Graph {
         }
         let input = proto.graph.iter().find_map(|g| g.input.first()).map(sizes).unwrap_or_default();
         let outputs = proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name.clone()).collect();
-        let nodes = |kind: &str| proto.graph.iter().flat_map(|g| &g.node).filter(|n| n.op_type == kind).count();
-        let mut replaceable =
-            ["MatMulInteger", "LayerNormalization", "Softmax", "Conv"].map(|kind| (kind, nodes(kind)));
+        let nodes =
+            |kinds: &[&str]| proto.graph.iter().flat_map(|g| &g.node).filter(|n| kinds.contains(&&*n.op_type)).count();
+        let mut replaceable = REPLACEABLE.map(|kinds| (kinds[0], nodes(kinds)));
         // Plans share what was packed by the names of nodes.
         let mut names = HashSet::new();
         // tract calls a node without a name by its first output.
@@ -124,10 +138,10 @@ impl Graph {
         }
         // In a graph of floats convolutions stay what they are.
         if replaceable[0].1 == 0 {
-            replaceable[3].1 = 0;
+            replaceable[4].1 = 0;
         }
         let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file, cause })?;
-        let model = onnx.model(kernel).map_err(load)?;
+        let model = caught(|| onnx.model(kernel)).map_err(load)?;
         if model.inputs.len() != 1 {
             let fault = format!("it has {} inputs, one is expected", model.inputs.len());
             return Err(GraphError::Shape { file, fault });
@@ -148,9 +162,9 @@ impl Graph {
             let fused = fuse(self.kernel, pixels, &self.packed, &mut model)?;
             Ok(Planned { plan: model.into_optimized()?.into_runnable()?, fused })
         };
-        let planned = build().map_err(|e| GraphError::Load { file: self.file, cause: one_line(&e) })?;
+        let planned = caught(build).map_err(|e| GraphError::Load { file: self.file, cause: one_line(&e) })?;
         let f = &planned.fused;
-        let replaced = [f.linear, f.norms, f.attentions, f.convolutions];
+        let replaced = [f.linear, f.norms, f.attentions, f.activations, f.convolutions];
         for ((kind, nodes), found) in self.replaceable.into_iter().zip(replaced) {
             if found < nodes {
                 return Err(GraphError::Slow { file: self.file, kind, found, nodes });
@@ -160,9 +174,19 @@ impl Graph {
     }
 }
 
+/// What tract makes of a graph. It panics at some that no exporter writes, such as a stride of nothing.
+fn caught<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    let said = |panic: &(dyn Any + Send)| match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(words), _) => words.clone(),
+        (None, words) => words.copied().unwrap_or("no reason given").to_owned(),
+    };
+    // Whatever is left half made is dropped with the graph or with the plan.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| bail!("tract stops at it: {}", said(&*panic)))
+}
+
 /// Runs a plan on its one input, which is handed back to be filled again.
 pub(crate) fn run(file: &'static str, plan: &Plan, input: &Arc<Tensor>) -> Result<TVec<TValue>, GraphError> {
-    plan.run(tvec!(input.clone().into_tvalue())).map_err(|e| GraphError::Run { file, cause: one_line(&e) })
+    caught(|| plan.run(tvec!(input.clone().into_tvalue()))).map_err(|e| GraphError::Run { file, cause: one_line(&e) })
 }
 
 /// The numbers of an output; refused when they are not finite or not as many as expected.

@@ -50,9 +50,23 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn in_tract(kernel: &str, file: &Path, side: usize, runs: usize, threads: usize) -> Figures {
+/// `panorama` with tract compiled for speed; ours has it compiled for size.
+fn as_it_comes() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(root())
+        .args("build --profile peer -p homing-tests --bin panorama --message-format json".split(' '));
+    eprintln!("building tract as it comes, which takes minutes the first time");
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let messages = output.stdout.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    programs.last().expect("cargo says where the program is")
+}
+
+fn in_tract(program: &Path, kernel: &str, file: &Path, side: usize, runs: usize, threads: usize) -> Figures {
     let numbers = [side, runs, threads].map(|n| n.to_string());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_panorama"));
+    let mut command = Command::new(program);
     let output = command.args(["encode", kernel]).arg(file).args(numbers).output().expect("cargo has built it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Figures::from_json(&serde_json::from_slice(&output.stdout).expect("it answers with JSON"))
@@ -116,6 +130,7 @@ fn main() {
     let threads = arguments.first().map_or(1, |n| n.parse().expect("the first argument is a number of threads"));
     let wanted = |name: &str| arguments.len() < 2 || arguments[1..].iter().any(|a| a == name);
     let kernel = Kernel::chosen().unwrap_or_else(|e| panic!("{e}"));
+    let (ours, plain) = (PathBuf::from(env!("CARGO_BIN_EXE_panorama")), as_it_comes());
     let dir = tempfile::tempdir().expect("a temporary directory");
     println!(
         "a panorama of {VIEWS} views, kernel {kernel}, {threads} thread(s), medians of {ROUNDS} rounds and of their ratios"
@@ -126,8 +141,8 @@ fn main() {
         let [int8, quantised, float] = files(dir.path(), &subject);
         type Program<'a> = (&'static str, Box<dyn Fn() -> Figures + 'a>);
         let programs: [Program; 5] = [
-            ("ours", Box::new(|| in_tract(kernel.name(), &int8, side, runs, threads))),
-            ("tract", Box::new(|| in_tract("plain", &int8, side, (runs / 40).max(2), threads))),
+            ("ours", Box::new(|| in_tract(&ours, kernel.name(), &int8, side, runs, threads))),
+            ("tract", Box::new(|| in_tract(&plain, "plain", &int8, side, (runs / 40).max(2), threads))),
             ("onnxruntime", Box::new(|| in_onnxruntime(&int8, side, runs, threads))),
             ("onnxruntime, QDQ", Box::new(|| in_onnxruntime(&quantised, side, runs, threads))),
             ("onnxruntime, floats", Box::new(|| in_onnxruntime(&float, side, runs, threads))),

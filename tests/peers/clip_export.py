@@ -1,6 +1,6 @@
 """Vision transformers as others export them: transformers' CLIP (queries, keys and values apart, quick GELU), and one in
 timm's form (one projection for all three, GELU by tanh), with random weights, through torch's ONNX exporter and
-onnxruntime's dynamic quantisation.
+onnxruntime's dynamic quantisation. The last is exported in two versions of the format: since 20 a GELU is one node.
 
 stdin: {"side": pixels, "views": n, "pixels": [n * 3 * side * side]}
 stdout: {NAME: [embeddings as onnxruntime computes them]}; argument: the folder that takes NAME.onnx
@@ -72,12 +72,12 @@ request = json.load(sys.stdin)
 side, views = request["side"], request["views"]
 pixels = np.array(request["pixels"], np.float32).reshape(views, 3, side, side)
 folder, answers = Path(sys.argv[1]), {}
-for name, model in [("clip", Clip), ("timm", Timm)]:
+for name, model, version in [("clip", Clip, 17), ("timm", Timm, 17), ("timm20", Timm, 20)]:
     torch.manual_seed(4)
     model = model(side).eval()
     floats, file = folder / f"{name}.float.onnx", folder / f"{name}.onnx"
     torch.onnx.export(model, (torch.from_numpy(pixels),), floats, input_names=["views"], output_names=["embeddings"],
-                      opset_version=17, dynamo=False)
+                      opset_version=version, dynamo=False)
     quantize_dynamic(floats, file, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8)
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")

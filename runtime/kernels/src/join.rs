@@ -28,6 +28,8 @@ use layers::Layers;
 
 /// Bytes of the name of a size.
 const LONGEST_SIZE: usize = 64;
+/// Axes of a value, and more.
+const MOST_AXES: i64 = 16;
 const ELSEWHERE: &str = "weights in another file";
 /// The operator of joined nodes, while tract does not know them.
 const JOINED: &str = "HomingJoined";
@@ -118,8 +120,8 @@ fn is_plain(graph: &GraphProto) -> bool {
         && !graph.node.iter().any(|node| node.op_type == JOINED)
 }
 
-/// What tract would not survive: an output that nobody gives, text as a weight, a size that is a formula without end. And
-/// weights inside nodes that are said to be in another file.
+/// What tract would not survive, not even with a panic: an output that nobody gives, text as a weight, a size that is a formula
+/// without end, an order of axes that is none, a LayerNorm from an axis before the first. And weights inside nodes that are said to be in another file.
 fn check(graph: &GraphProto) -> TractResult<()> {
     let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
     for weight in attributes().filter_map(|a| a.t.as_ref()) {
@@ -127,6 +129,17 @@ fn check(graph: &GraphProto) -> TractResult<()> {
     }
     for weight in graph.initializer.iter().chain(attributes().filter_map(|a| a.t.as_ref())) {
         ensure!(weight.data_type != DataType::String as i32, "{} is text and no numbers", weight.name);
+    }
+    let of = |kind: &'static str, name: &'static str| {
+        let nodes = graph.node.iter().filter(move |node| node.op_type == kind);
+        nodes.flat_map(|node| &node.attribute).filter(move |attribute| attribute.name == name)
+    };
+    for order in of("Transpose", "perm") {
+        let all = (0..order.ints.len() as i64).all(|axis| order.ints.contains(&axis));
+        ensure!(all, "a Transpose to {:?}, which is no order of axes", order.ints);
+    }
+    for axis in of("LayerNormalization", "axis") {
+        ensure!((-1..MOST_AXES).contains(&axis.i), "a LayerNormalization over axis {}: the last is -1", axis.i);
     }
     // As deep as whoever decoded the file allowed.
     attributes().flat_map(|a| a.g.iter().chain(&a.graphs)).try_for_each(check)?;

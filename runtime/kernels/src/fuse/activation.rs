@@ -1,6 +1,9 @@
-//! Activations, written out: GELU by the error function or by tanh, and CLIP's quick GELU.
+//! Activations: GELU by the error function or by tanh, and CLIP's quick GELU. All are written out by the time they come here,
+//! but for the GELU by tanh of ONNX's own operator, which is one of tract's.
 
 use tract_core::internal::*;
+use tract_core::ops::element_wise::ElementWiseOp;
+use tract_core::ops::nn::GeluApproximate;
 
 use super::Target;
 use super::graph::{float, from, in_place_of, is, reader, scaled, source, with_constant};
@@ -18,7 +21,7 @@ pub(super) fn rule(
         "Erf" => gelu(model, node),
         "Tanh" => gelu_tanh(model, node),
         "Sigmoid" => quick_gelu(model, node),
-        _ => None,
+        _ => own_gelu_tanh(model, node),
     };
     let Some((activation, x, last)) = found else { return Ok(None) };
     in_place_of(model, last.name.clone(), ActivationOp { kernel, activation }, &[x], last)
@@ -28,6 +31,12 @@ type Found<'m> = Option<(Activation, OutletId, &'m TypedNode)>;
 
 fn near(a: f32, b: f32) -> bool {
     (a - b).abs() < 1e-4 * b.abs()
+}
+
+/// tract's operator. Its fast form takes a square where the function has a third power.
+fn own_gelu_tanh<'m>(model: &'m TypedModel, node: &'m TypedNode) -> Found<'m> {
+    let gelu = node.op_as::<ElementWiseOp>()?.0.downcast_ref::<GeluApproximate>()?;
+    (!gelu.fast_impl).then(|| (Activation::GeluTanh, source(model, node.inputs[0]), node))
 }
 
 /// `x sigmoid(1.702 x)`.

@@ -3,7 +3,7 @@
 use tract_core::internal::*;
 use tract_core::ops::binary::TypedBinOp;
 use tract_core::ops::math;
-use tract_core::ops::nn::{Reduce, Reducer};
+use tract_core::ops::nn::{Reduce, Reducer, gelu_approximate::gelu_approximate};
 
 use super::fuse;
 use crate::{Fused, Kernel, Packed};
@@ -72,6 +72,12 @@ fn only_a_third_power_makes_a_gelu() {
     );
     assert_eq!(gelu(|d| d.with(math::pow(), d.x, 2.0)), 0);
     assert_eq!(gelu(|d| d.wire(math::mul(), &[d.x, d.x])), 0);
+    // As one node; tract's fast form of it takes the square.
+    for (fast, found) in [(false, 1), (true, 0)] {
+        let mut draft = Draft::new();
+        let output = draft.wire(gelu_approximate(fast), &[draft.x]);
+        assert_eq!(draft.fused(output).activations, found, "fast: {fast}");
+    }
 }
 
 #[test]
