@@ -10,6 +10,7 @@ mod conv;
 mod graph;
 mod linear;
 mod norm;
+mod tokens;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -103,6 +104,7 @@ pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, packed: &Packed, model: &mu
         convolutions: if linear == 0 { 0 } else { everywhere(target, model, conv::rule)? },
     };
     everywhere(target, model, conv::list)?;
+    everywhere(target, model, tokens::rule)?;
     Ok(fused)
 }
 

@@ -63,6 +63,10 @@ pub(crate) struct ActivationOp {
     pub activation: Activation,
 }
 
+/// The sum over the tokens: `[sequences, tokens, d] -> [sequences, 1, d]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenSumOp;
+
 thread_local! {
     static ROWS: RefCell<Option<Bytes>> = const { RefCell::new(None) };
     static WINDOWS: RefCell<Option<Windows>> = const { RefCell::new(None) };
@@ -287,5 +291,41 @@ impl TypedOp for ActivationOp {
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(tvec!(inputs[0].without_value()))
+    }
+}
+
+impl Op for TokenSumOp {
+    fn name(&self) -> StaticName {
+        "HomingTokenSum".into()
+    }
+    op_as_typed_op!();
+}
+
+impl EvalOp for TokenSumOp {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let &[sequences, tokens, width] = inputs[0].shape() else { bail!("tokens of rank 3") };
+        let x = floats(&inputs[0])?;
+        filled(&[sequences, 1, width], |out| {
+            out.fill(0.0);
+            // Nothing of no width is no chunk.
+            for (sum, all) in out.chunks_exact_mut(width.max(1)).zip(x.chunks_exact((tokens * width).max(1))) {
+                for token in all.chunks_exact(width) {
+                    sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x);
+                }
+            }
+        })
+    }
+}
+
+impl TypedOp for TokenSumOp {
+    as_op!();
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        ensure!(inputs[0].rank() == 3, "tokens of rank {}", inputs[0].rank());
+        let mut shape = inputs[0].shape.clone();
+        shape.set(1, 1.to_dim());
+        Ok(tvec!(f32::fact(shape)))
     }
 }
