@@ -60,8 +60,8 @@ fn as_it_comes() -> PathBuf {
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let messages = output.stdout.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    programs.last().expect("cargo says where the program is")
+    let mut programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    programs.next_back().expect("cargo says where the program is")
 }
 
 fn in_tract(program: &Path, kernel: &str, file: &Path, side: usize, runs: usize, threads: usize) -> Figures {
