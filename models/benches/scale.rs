@@ -104,13 +104,15 @@ fn main() {
         });
         rounds.sort_by(f64::total_cmp);
         let us = rounds[ROUNDS / 2];
-        let ratio = us / *first.get_or_insert(us);
+        let (usual, best) = *first.get_or_insert((us, rounds[0]));
+        let ratio = us / usual;
         println!(
             "{:>10} {megabytes:>12.1} {opened:>14.1} {hashed:>13.2} {us:>10.1} x{ratio:.2} {touched:>15}",
             open.len()
         );
         let answers: Vec<_> = candidates.iter().map(|c| (c.cell, c.weight, c.position)).collect();
-        assert!(ratio < 1.2, "the cost does not grow with the prototypes");
         assert_eq!(*answer.get_or_insert_with(|| answers.clone()), answers, "the same candidates");
+        // The least of the rounds: what else runs only adds to it.
+        assert!(rounds[0] < 1.2 * best, "the cost does not grow with the prototypes");
     }
 }

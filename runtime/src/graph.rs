@@ -2,8 +2,10 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     collections::{HashMap, HashSet},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
+    sync::Once,
 };
 
 use homing_kernels::{Fused, Kernel, KernelError, Packed, Pixels, fuse};
@@ -22,15 +24,20 @@ pub(crate) type Plan = Arc<TypedRunnableModel>;
 /// Letters of tract's own words in a message.
 const LONGEST_CAUSE: usize = 120;
 
-/// The operators that ours take the place of. A sigmoid or a tanh may be one of other functions than GELU, which work as they
-/// are.
-const REPLACEABLE: [&[&str]; 5] = [
-    &["MatMulInteger"],
-    &["LayerNormalization"],
-    &["Softmax"],
-    &["Gelu", "Erf", "BiasGelu", "FastGelu", "QuickGelu"],
-    &["Conv"],
+/// What ours take the place of, and ONNX's operators for it. A sigmoid or a tanh may be one of other functions than GELU, which
+/// work as they are.
+const REPLACEABLE: [(&str, &[&str]); 5] = [
+    ("MatMulInteger", &["MatMulInteger"]),
+    ("LayerNormalization", &["LayerNormalization"]),
+    ("Softmax", &["Softmax"]),
+    ("GELU", &["Gelu", "Erf", "BiasGelu", "FastGelu"]),
+    ("Conv", &["Conv"]),
 ];
+
+thread_local! {
+    /// Whether a panic of this thread becomes an error: then nobody needs to be told of it besides.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Why a graph cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +81,7 @@ pub enum GraphError {
     Slow {
         /// Which graph.
         file: &'static str,
-        /// The ONNX operator.
+        /// Of which kind.
         kind: &'static str,
         /// How many were replaced.
         found: usize,
@@ -126,7 +133,7 @@ impl Graph {
         let outputs = proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name.clone()).collect();
         let nodes =
             |kinds: &[&str]| proto.graph.iter().flat_map(|g| &g.node).filter(|n| kinds.contains(&&*n.op_type)).count();
-        let mut replaceable = REPLACEABLE.map(|kinds| (kinds[0], nodes(kinds)));
+        let mut replaceable = REPLACEABLE.map(|(kind, operators)| (kind, nodes(operators)));
         // Plans share what was packed by the names of nodes.
         let mut names = HashSet::new();
         // tract calls a node without a name by its first output.
@@ -136,9 +143,9 @@ impl Graph {
             let cause = format!("two nodes have the name {twice}");
             return Err(GraphError::Load { file, cause });
         }
-        // In a graph of floats convolutions stay what they are.
+        // In a graph of floats activations may, and convolutions do, stay what they are.
         if replaceable[0].1 == 0 {
-            replaceable[4].1 = 0;
+            (replaceable[3].1, replaceable[4].1) = (0, 0);
         }
         let kernel = Kernel::chosen().map_err(|cause| GraphError::Kernel { file, cause })?;
         let model = caught(|| onnx.model(kernel)).map_err(load)?;
@@ -176,12 +183,24 @@ impl Graph {
 
 /// What tract makes of a graph. It panics at some that no exporter writes, such as a stride of nothing.
 fn caught<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !CAUGHT.get() {
+                before(panic)
+            }
+        }));
+    });
     let said = |panic: &(dyn Any + Send)| match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
         (Some(words), _) => words.clone(),
         (None, words) => words.copied().unwrap_or("no reason given").to_owned(),
     };
+    let around = CAUGHT.replace(true);
     // Whatever is left half made is dropped with the graph or with the plan.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| bail!("tract stops at it: {}", said(&*panic)))
+    let done = catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(around);
+    done.unwrap_or_else(|panic| bail!("it stops at {}", said(&*panic)))
 }
 
 /// Runs a plan on its one input, which is handed back to be filled again.

@@ -27,9 +27,9 @@ const FAULTS: [Fault; 8] = [
         n.input.first_mut().zip(n.output.first()).map(|(input, own)| input.clone_from(own)).is_some()
     }),
     ("its first input twice", |n| {
-        let first = n.input.first().cloned();
-        n.input.splice(1..1, first).next();
-        n.input.len() > 1
+        let Some(first) = n.input.first().cloned() else { return false };
+        n.input.insert(1, first);
+        true
     }),
     ("inputs in reverse", |n| {
         n.input.reverse();
@@ -51,7 +51,7 @@ fn odd(attribute: &AttributeProto) -> Vec<AttributeProto> {
         odd
     };
     let mut all = vec![with(&|a| a.s = b"odd".to_vec()), with(&|a| a.f = f32::NAN)];
-    for number in [-1000, -5, -1, 0, 1, 3, 1000] {
+    for number in [-(1 << 40), -1000, -5, -1, 0, 1, 3, 1000, 1 << 40] {
         all.push(with(&|a| a.i = number));
         all.push(with(&|a| a.ints.iter_mut().for_each(|n| *n = number)));
     }

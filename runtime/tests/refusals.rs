@@ -99,6 +99,11 @@ fn a_bundle_whose_encoder_cannot_run_is_refused_at_the_start() {
     let longer = tiny::encoder_onnx_of(tiny::DIMS as i64 + 1);
     refused(longer, "bundle/encoder.onnx: output embeddings has 36 numbers");
     refused(tiny::encoder_onnx_with_softmax(), "bundle/encoder.onnx: 0 of 1 Softmax nodes have a form that runs fast");
+    // What tract answers with a panic.
+    let mut still = ModelProto::decode(&tiny::encoder_onnx(None)[..]).unwrap();
+    let strides = &mut still.graph.as_mut().unwrap().node[0].attribute[1];
+    strides.ints.fill(0);
+    refused(still.encode_to_vec(), "bundle/encoder.onnx cannot be loaded: it stops at attempt to divide by zero");
     // Plans share packed weights by the names of nodes.
     let mut twice = ModelProto::decode(&tiny::encoder_onnx(None)[..]).unwrap();
     let nodes = &mut twice.graph.as_mut().unwrap().node;

@@ -30,6 +30,8 @@ use layers::Layers;
 const LONGEST_SIZE: usize = 64;
 /// Axes of a value, and more.
 const MOST_AXES: i64 = 16;
+/// Pixels of a convolution's window, its margin and its step, and more.
+const LARGEST_WINDOW: u64 = 1024;
 const ELSEWHERE: &str = "weights in another file";
 /// The operator of joined nodes, while tract does not know them.
 const JOINED: &str = "HomingJoined";
@@ -121,7 +123,7 @@ fn is_plain(graph: &GraphProto) -> bool {
 }
 
 /// What tract would not survive, not even with a panic: an output that nobody gives, text as a weight, a size that is a formula
-/// without end, an order of axes that is none, a LayerNorm from an axis before the first. And weights inside nodes that are said to be in another file.
+/// without end, an order of axes that is none, a norm from an axis before the first, a window without end. And weights inside nodes that are said to be in another file.
 fn check(graph: &GraphProto) -> TractResult<()> {
     let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
     for weight in attributes().filter_map(|a| a.t.as_ref()) {
@@ -130,16 +132,28 @@ fn check(graph: &GraphProto) -> TractResult<()> {
     for weight in graph.initializer.iter().chain(attributes().filter_map(|a| a.t.as_ref())) {
         ensure!(weight.data_type != DataType::String as i32, "{} is text and no numbers", weight.name);
     }
-    let of = |kind: &'static str, name: &'static str| {
-        let nodes = graph.node.iter().filter(move |node| node.op_type == kind);
-        nodes.flat_map(|node| &node.attribute).filter(move |attribute| attribute.name == name)
-    };
-    for order in of("Transpose", "perm") {
-        let all = (0..order.ints.len() as i64).all(|axis| order.ints.contains(&axis));
-        ensure!(all, "a Transpose to {:?}, which is no order of axes", order.ints);
-    }
-    for axis in of("LayerNormalization", "axis") {
-        ensure!((-1..MOST_AXES).contains(&axis.i), "a LayerNormalization over axis {}: the last is -1", axis.i);
+    for node in &graph.node {
+        for a in &node.attribute {
+            match (&*node.op_type, &*a.name) {
+                ("Transpose", "perm") => {
+                    let axes = a.ints.len() as i64;
+                    let all = axes <= MOST_AXES && (0..axes).all(|axis| a.ints.contains(&axis));
+                    ensure!(all, "a Transpose by an order of {axes} axes that is none");
+                }
+                (norm, "axis") if norm.ends_with("Normalization") => {
+                    ensure!(
+                        (-1..MOST_AXES).contains(&a.i),
+                        "a {norm} from axis {} on: only the last, -1, is known",
+                        a.i
+                    );
+                }
+                (_, "pads" | "kernel_shape" | "strides" | "dilations") => {
+                    let far = a.ints.iter().find(|n| n.unsigned_abs() > LARGEST_WINDOW);
+                    ensure!(far.is_none(), "{} of {far:?} in a {}", a.name, node.op_type);
+                }
+                _ => {}
+            }
+        }
     }
     // As deep as whoever decoded the file allowed.
     attributes().flat_map(|a| a.g.iter().chain(&a.graphs)).try_for_each(check)?;

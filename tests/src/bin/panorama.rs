@@ -1,7 +1,8 @@
 //! Runs an encoder's file in this process, and says what a panorama of four views takes: the part of `cargo bench -p
 //! homing-tests --bench inference` whose memory is measured, without the trainer that the benchmark itself contains.
 //!
-//! `panorama encode KERNEL FILE SIDE RUNS THREADS`: `plain` instead of a kernel is tract as it comes.
+//! `panorama encode KERNEL FILE SIDE RUNS THREADS`: `plain` instead of a kernel is tract as it comes, in a program
+//! of the profile `peer`.
 //! `panorama locate BUNDLE RUNS`: locates one embedding so often; for counting what that takes.
 
 use std::path::Path;

@@ -23,7 +23,8 @@ pub(super) fn rule(
         "Sigmoid" => quick_gelu(model, node),
         _ => own_gelu_tanh(model, node),
     };
-    let Some((activation, x, last)) = found else { return Ok(None) };
+    let of_floats = node.outputs[0].fact.datum_type == f32::datum_type();
+    let Some((activation, x, last)) = found.filter(|_| of_floats) else { return Ok(None) };
     in_place_of(model, last.name.clone(), ActivationOp { kernel, activation }, &[x], last)
 }
 
