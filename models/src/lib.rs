@@ -32,7 +32,7 @@ pub use geocells::{Cell, CellId, Geocells};
 pub use manifest::Manifest;
 pub use mapping::FileBytes;
 pub use nearest::Nearest;
-pub use one_line::one_line;
+pub use one_line::{one_line, panic_line};
 pub use prototypes::{Prototypes, PrototypesWriter};
 pub use radius::{Radius, RadiusTable, spread_km};
 pub use refine::{Candidate, Guess, RefineParams, refine};

@@ -1,5 +1,6 @@
-//! An error and its causes as one line for people.
+//! An error and its causes, or a panic, as one line for people.
 
+use std::any::Any;
 use std::error::Error;
 
 /// The error, then what caused it, each said once and without line ends. An error whose own text quotes its cause
@@ -16,6 +17,12 @@ pub fn one_line(error: &(dyn Error + 'static)) -> String {
         next = cause.source();
     }
     line
+}
+
+/// What a panic that was caught said, without line ends.
+pub fn panic_line(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no reason given").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -38,5 +45,12 @@ mod tests {
         let says = "cannot read x: No such file or directory (os error 2); check the path";
         assert_eq!(one_line(&quotes()), says);
         assert_eq!(one_line(&Layer::Keeps { source: Box::new(quotes()) }), format!("no model: {says}"));
+    }
+    #[test]
+    fn a_panic_is_said_in_its_own_words() {
+        let said = |panic: fn()| panic_line(&*std::panic::catch_unwind(panic).unwrap_err());
+        assert_eq!(said(|| panic!("no\nend")), "no end");
+        assert_eq!(said(|| panic!("{} of 3", 4)), "4 of 3");
+        assert_eq!(said(|| std::panic::panic_any(7)), "no reason given");
     }
 }

@@ -1,7 +1,6 @@
 //! Loading an ONNX graph into tract, with the checks that a file on a vehicle needs and with our operators in it.
 
 use std::{
-    any::Any,
     cell::Cell,
     collections::{HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
@@ -9,7 +8,7 @@ use std::{
 };
 
 use homing_kernels::{Fused, Kernel, KernelError, Packed, Pixels, fuse};
-use homing_models::FileBytes;
+use homing_models::{FileBytes, panic_line};
 use tract_onnx::{
     pb::{NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto},
     prelude::*,
@@ -192,15 +191,11 @@ fn caught<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
             }
         }));
     });
-    let said = |panic: &(dyn Any + Send)| match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-        (Some(words), _) => words.clone(),
-        (None, words) => words.copied().unwrap_or("no reason given").to_owned(),
-    };
     let around = CAUGHT.replace(true);
     // Whatever is left half made is dropped with the graph or with the plan.
     let done = catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(around);
-    done.unwrap_or_else(|panic| bail!("it stops at {}", said(&*panic)))
+    done.unwrap_or_else(|panic| bail!("it stops at {}", panic_line(&*panic)))
 }
 
 /// Runs a plan on its one input, which is handed back to be filled again.

@@ -62,15 +62,15 @@ fn odd(attribute: &AttributeProto) -> Vec<AttributeProto> {
     all
 }
 
-/// Graphs with one fault each, with words for it. Of the nodes of one operator the first is taken.
-fn faulty(graph: &GraphProto) -> Vec<(String, GraphProto)> {
-    let mut all = Vec::new();
+/// Makes graphs with one fault each, with words for it, one at a time: all of them are gigabytes. Of the nodes of one operator
+/// the first is taken.
+fn faulty(graph: &GraphProto, mut each: impl FnMut(String, GraphProto)) {
     let mut known = HashSet::new();
     for (place, node) in graph.node.iter().enumerate().filter(|(_, n)| known.insert(&*n.op_type)) {
         let mut add = |words: String, node: NodeProto| {
             let mut graph = graph.clone();
             graph.node[place] = node;
-            all.push((format!("{} {words}", graph.node[place].name), graph));
+            each(format!("{} {words}", graph.node[place].name), graph);
         };
         for (words, fault) in FAULTS {
             let mut odd = node.clone();
@@ -100,22 +100,21 @@ fn faulty(graph: &GraphProto) -> Vec<(String, GraphProto)> {
             ] {
                 let mut odd = graph.clone();
                 change(&mut odd.initializer[which]);
-                all.push((format!("{} {words}", tensor.name), odd));
+                each(format!("{} {words}", tensor.name), odd);
             }
         }
     }
-    all
 }
 
 fn survives(encoder: &[u8], size: u32, dims: usize) {
-    let whole = ModelProto::decode(encoder).unwrap();
+    let mut whole = ModelProto::decode(encoder).unwrap();
+    let graph = whole.graph.take().unwrap();
     let input = ImageInput { size, mean: [0.5; 3], std: [0.25; 3] };
     let grey = Frame { width: size, height: size, rgb: vec![90; 3 * (size * size) as usize] };
     let panorama = Panorama::of(SystemTime::UNIX_EPOCH, vec![grey]);
-    let mut refused = 0;
-    let faulty = faulty(whole.graph.as_ref().unwrap());
-    for (words, graph) in &faulty {
-        let bytes = ModelProto { graph: Some(graph.clone()), ..whole.clone() }.encode_to_vec();
+    let (mut tries, mut refused) = (0, 0);
+    faulty(&graph, |words, graph| {
+        let bytes = ModelProto { graph: Some(graph), ..whole.clone() }.encode_to_vec();
         let tried = catch_unwind(AssertUnwindSafe(|| {
             let mut encoder = Encoder::load(bytes, &input, dims, 1)?;
             encoder.encode(&panorama, &mut Embeddings::default())
@@ -126,9 +125,10 @@ fn survives(encoder: &[u8], size: u32, dims: usize) {
             assert!(line.starts_with("encoder.onnx") && !line.contains('\n') && line.len() < 300, "{words}: {line}");
             refused += 1;
         }
-    }
+        tries += 1;
+    });
     // Some faults are none: an attribute that the operator does not have, its default in words.
-    assert!(refused > faulty.len() / 2, "{refused} of {} are refused", faulty.len());
+    assert!(tries > 60 && refused > tries / 2, "{refused} of {tries} are refused");
 }
 
 #[test]

@@ -123,7 +123,8 @@ fn is_plain(graph: &GraphProto) -> bool {
 }
 
 /// What tract would not survive, not even with a panic: an output that nobody gives, text as a weight, a size that is a formula
-/// without end, an order of axes that is none, a norm from an axis before the first, a window without end. And weights inside nodes that are said to be in another file.
+/// without end, an order of axes that is none, a norm from an axis before the first, a window without end. And weights inside
+/// nodes that are said to be in another file.
 fn check(graph: &GraphProto) -> TractResult<()> {
     let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
     for weight in attributes().filter_map(|a| a.t.as_ref()) {

@@ -11,6 +11,8 @@ use super::{
     Plan,
     watch::{Shared, Stage},
 };
+use homing_models::panic_line;
+
 use crate::cameras::{
     device::{Fault, Source, Stream},
     lock,
@@ -88,8 +90,7 @@ fn session(source: &mut impl Source, shared: &Shared, plan: &Plan, good: &mut u3
 }
 
 fn died(panic: &(dyn Any + Send)) -> Fault {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    let text = text.unwrap_or("no reason given").replace('\n', " ");
+    let text = panic_line(panic);
     Fault::Unusable(format!("answers what no camera should ({text}); unplug it and plug it in again"))
 }
 
