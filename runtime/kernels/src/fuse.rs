@@ -104,7 +104,8 @@ pub fn fuse(kernel: Kernel, pixels: Option<&Pixels>, packed: &Packed, model: &mu
         convolutions: if linear == 0 { 0 } else { everywhere(target, model, conv::rule)? },
     };
     everywhere(target, model, conv::list)?;
-    everywhere(target, model, tokens::rule)?;
+    everywhere(target, model, tokens::mean)?;
+    everywhere(target, model, tokens::before_linear)?;
     Ok(fused)
 }
 

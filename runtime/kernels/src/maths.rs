@@ -44,7 +44,7 @@ pub(crate) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
         // In this order x86 gives the second where one is NaN, so that it stays to be seen.
         let x = S::max(S::splat(-126.0), x);
         let n = S::round(x);
-        S::mul(polynomial::<S, 6>(&EXP2, S::sub(x, n)), S::power_of_two(n))
+        S::times_power_of_two(polynomial::<S, 6>(&EXP2, S::sub(x, n)), n)
     }
 }
 
@@ -100,14 +100,14 @@ impl Work for Softmax<'_> {
     }
 }
 
-/// 1 / (1 + e^-x).
+/// 1 / (1 + e^(-slope x)).
 #[inline(always)]
-unsafe fn sigmoid<S: Simd>(x: S::F) -> S::F {
+unsafe fn sigmoid<S: Simd>(x: S::F, slope: f32) -> S::F {
     // SAFETY: the caller vouches for the instructions.
     unsafe {
         // e^88 is near the largest float.
-        let x = S::min(S::mul(x, S::splat(-std::f32::consts::LOG2_E)), S::splat(126.0));
-        S::div(S::splat(1.0), S::add(S::splat(1.0), exp2::<S>(x)))
+        let x = S::min(S::mul(x, S::splat(-slope * std::f32::consts::LOG2_E)), S::splat(126.0));
+        S::reciprocal(S::add(S::splat(1.0), exp2::<S>(x)))
     }
 }
 
@@ -144,12 +144,11 @@ impl Activation {
                 Activation::None => x,
                 // In this order x86 gives the second, so that NaN stays to be seen.
                 Activation::Relu => S::max(S::splat(0.0), x),
-                Activation::QuickGelu => S::mul(x, sigmoid::<S>(S::mul(x, S::splat(1.702)))),
+                Activation::QuickGelu => S::mul(x, sigmoid::<S>(x, 1.702)),
                 Activation::GeluTanh => {
                     // (1 + tanh u) / 2 is the sigmoid of 2 u.
                     let cubic = S::fma(S::mul(x, x), S::splat(0.044_715), S::splat(1.0));
-                    let twice = S::mul(S::mul(x, cubic), S::splat(1.595_769_2));
-                    S::mul(x, sigmoid::<S>(twice))
+                    S::mul(x, sigmoid::<S>(S::mul(x, cubic), 1.595_769_2))
                 }
                 Activation::Gelu => {
                     let limit = S::splat(GELU_LIMIT);

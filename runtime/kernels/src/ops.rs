@@ -63,9 +63,9 @@ pub(crate) struct ActivationOp {
     pub activation: Activation,
 }
 
-/// The sum over the tokens: `[sequences, tokens, d] -> [sequences, 1, d]`.
+/// The mean over the tokens: `[sequences, tokens, d] -> [sequences, 1, d]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenSumOp;
+pub(crate) struct TokenMeanOp;
 
 thread_local! {
     static ROWS: RefCell<Option<Bytes>> = const { RefCell::new(None) };
@@ -294,14 +294,14 @@ impl TypedOp for ActivationOp {
     }
 }
 
-impl Op for TokenSumOp {
+impl Op for TokenMeanOp {
     fn name(&self) -> StaticName {
-        "HomingTokenSum".into()
+        "HomingTokenMean".into()
     }
     op_as_typed_op!();
 }
 
-impl EvalOp for TokenSumOp {
+impl EvalOp for TokenMeanOp {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
@@ -314,12 +314,13 @@ impl EvalOp for TokenSumOp {
                 for token in all.chunks_exact(width) {
                     sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x);
                 }
+                sum.iter_mut().for_each(|sum| *sum /= tokens as f32);
             }
         })
     }
 }
 
-impl TypedOp for TokenSumOp {
+impl TypedOp for TokenMeanOp {
     as_op!();
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {

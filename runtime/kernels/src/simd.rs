@@ -52,15 +52,16 @@ pub(crate) trait Simd: Copy {
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
-    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// One over numbers from 1 on.
+    unsafe fn reciprocal(a: Self::F) -> Self::F;
     /// `a * b + c`, rounded once where the processor can.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
     /// To whole numbers, halves to even.
     unsafe fn round(a: Self::F) -> Self::F;
-    /// 2 to the power of whole numbers in -126..=127.
-    unsafe fn power_of_two(n: Self::F) -> Self::F;
+    /// `a` times 2 to the power of whole numbers in -126..=127.
+    unsafe fn times_power_of_two(a: Self::F, n: Self::F) -> Self::F;
     unsafe fn sum(a: Self::F) -> f32;
     unsafe fn largest(a: Self::F) -> f32;
     /// Turns a square: reads four floats at each of four places `stride` apart, and writes the first of each beside one

@@ -194,7 +194,8 @@ fn attending() -> ModelProto {
         node.push(self::node("Add", &[&of("product"), &of("bias")], &[name]));
         node.push(self::node("Reshape", &[name, "by_head"], &[&of("split")]));
         node.push(transposed(&of("split"), &of("turned"), if name == "k" { [0, 2, 3, 1] } else { [0, 2, 1, 3] }));
-        let weights = (0..8).map(|w| (w * (i as u8 + 3) * 37).cast_signed().max(-127).cast_unsigned()).collect();
+        let weights =
+            (0..8).map(|w| (w * (i as u8 + 3)).wrapping_mul(37).cast_signed().max(-127).cast_unsigned()).collect();
         initializer.push(weight(&of("weights"), &[2, 4], DataType::Int8, weights));
         initializer.push(weight(&of("scales"), &[], DataType::Float, floats(&[0.01 * (i as f32 + 1.0)])));
         initializer.push(weight(&of("bias"), &[4], DataType::Float, floats(&[0.1, -0.2, 0.3, i as f32])));

@@ -102,9 +102,9 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         unsafe { _mm256_mul_ps(a, b) }
     }
     #[inline(always)]
-    unsafe fn div(a: __m256, b: __m256) -> __m256 {
+    unsafe fn reciprocal(a: __m256) -> __m256 {
         // SAFETY: see above.
-        unsafe { _mm256_div_ps(a, b) }
+        unsafe { _mm256_div_ps(_mm256_set1_ps(1.0), a) }
     }
     #[inline(always)]
     unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
@@ -127,11 +127,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }
     #[inline(always)]
-    unsafe fn power_of_two(n: __m256) -> __m256 {
+    unsafe fn times_power_of_two(a: __m256, n: __m256) -> __m256 {
         // SAFETY: see above.
         unsafe {
             let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased)))
         }
     }
     #[inline(always)]

@@ -127,9 +127,9 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         unsafe { vmulq_f32(a, b) }
     }
     #[inline(always)]
-    unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    unsafe fn reciprocal(a: float32x4_t) -> float32x4_t {
         // SAFETY: see above.
-        unsafe { vdivq_f32(a, b) }
+        unsafe { vdivq_f32(vdupq_n_f32(1.0), a) }
     }
     #[inline(always)]
     unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
@@ -152,9 +152,12 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         unsafe { vrndnq_f32(a) }
     }
     #[inline(always)]
-    unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
+    unsafe fn times_power_of_two(a: float32x4_t, n: float32x4_t) -> float32x4_t {
         // SAFETY: see above.
-        unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)))) }
+        unsafe {
+            let biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
+            vmulq_f32(a, vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased)))
+        }
     }
     #[inline(always)]
     unsafe fn sum(a: float32x4_t) -> f32 {

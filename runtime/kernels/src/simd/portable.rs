@@ -63,8 +63,8 @@ impl Simd for Portable {
         each(a, b, |a, b| a * b)
     }
     #[inline(always)]
-    unsafe fn div(a: F, b: F) -> F {
-        each(a, b, |a, b| a / b)
+    unsafe fn reciprocal(a: F) -> F {
+        each(a, a, |a, _| 1.0 / a)
     }
     #[inline(always)]
     unsafe fn fma(a: F, b: F, c: F) -> F {
@@ -84,8 +84,8 @@ impl Simd for Portable {
         a.map(f32::round_ties_even)
     }
     #[inline(always)]
-    unsafe fn power_of_two(n: F) -> F {
-        n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23))
+    unsafe fn times_power_of_two(a: F, n: F) -> F {
+        each(a, n, |a, n| a * f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23))
     }
     #[inline(always)]
     unsafe fn sum(a: F) -> f32 {
