@@ -1,7 +1,8 @@
 """Runs a model in onnxruntime and says what it costs.
 
 argv: MODEL.onnx
-stdin: {"shape": [...], "data": [...], "runs": n, "threads": n}, for the model's first input
+stdin: {"shape": [...], "data": [...], "runs": n, "threads": n, "spins": true where idle threads are to spin}, for the
+       model's first input
 stdout: {"cpu_ms": a run, "wall_ms": a run, "first_ms": from the file to the first result, "peak_mb": memory above what
          the process had before it opened the file, "output": [...]}
 """
@@ -28,8 +29,8 @@ before = memory_mb("VmRSS")
 start = time.perf_counter()
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = request["threads"]
-# Idle threads would otherwise spin, which counts as processor time.
-options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+# Idle threads that spin count as processor time.
+options.add_session_config_entry("session.intra_op.allow_spinning", "1" if request.get("spins") else "0")
 # Without VNNI its sums of bytes may overflow 16 bits otherwise; with it this would only be slower.
 with open("/proc/cpuinfo") as processor:
     if "vnni" not in processor.read():

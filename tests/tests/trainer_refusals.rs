@@ -48,6 +48,19 @@ fn a_recipe_with_a_mistake_names_file_line_and_key() {
 }
 
 #[test]
+fn a_teacher_that_is_not_there_is_named() {
+    let work = tempfile::tempdir().unwrap();
+    let taught = |weight: &str| {
+        let path = recipe(work.path(), |text| format!("{text}\n[distillation]\nteacher = \"mine\"\n{weight}\n"));
+        refusal(&train(&path, &work.path().join("out")).output().unwrap())
+    };
+    let line = taught("weight = 0.5");
+    assert!(line.contains("distillation.teacher: ") && line.contains("mine"), "{line}");
+    let line = taught("weight = 1.5");
+    assert!(line.contains("distillation.weight: must be above 0 and at most 1"), "{line}");
+}
+
+#[test]
 fn a_loss_that_is_not_finite_names_the_step_and_the_way_out() {
     let work = tempfile::tempdir().unwrap();
     let out = work.path().join("out");

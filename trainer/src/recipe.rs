@@ -4,6 +4,7 @@
 //! keys are refused, and every error is one line that names the file, the line and the key.
 
 mod contrastive;
+mod distillation;
 mod preset;
 mod text;
 mod tower;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use contrastive::{CaptionStyle, Contrastive};
+pub use distillation::Distillation;
 pub use preset::Preset;
 pub use text::TextTower;
 pub use tower::{Activation, StemLayer, Tower};
@@ -34,6 +36,9 @@ pub struct Recipe {
     /// Pretraining on captions, before the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contrastive: Option<Contrastive>,
+    /// A trained bundle that teaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
     /// The optimisation.
     pub training: Training,
     /// Weights of the auxiliary losses.
@@ -299,7 +304,7 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Reads and checks a recipe. Relative `data.files` and `tower.weights` are taken from the recipe's folder.
+    /// Reads and checks a recipe. Relative `data.files`, `tower.weights` and `distillation.teacher` are taken from the recipe's folder.
     ///
     /// # Errors
     /// One line with the file, the line and the key.
@@ -313,6 +318,9 @@ impl Recipe {
         }
         if let Some(weights) = &mut recipe.tower.weights {
             *weights = folder.join(&*weights);
+        }
+        if let Some(distillation) = &mut recipe.distillation {
+            distillation.teacher = folder.join(&distillation.teacher);
         }
         Ok(recipe)
     }
@@ -406,6 +414,7 @@ impl Recipe {
         if let Some(contrastive) = &self.contrastive {
             contrastive.check()?;
         }
+        self.distillation.as_ref().map_or(Ok(()), Distillation::check)?;
         self.tower.check()
     }
 }

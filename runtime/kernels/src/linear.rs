@@ -134,11 +134,16 @@ impl Linear {
     ) -> Self {
         let mut layer = Self::without_weights(kernel, (inputs, outputs), scales, bias);
         let (columns, groups) = (layer.columns, layer.groups);
+        // Groups of a fixed length, which are copied in a register and not by a call.
+        let (packed, _) = layer.weights.as_chunks_mut::<GROUP>();
         for (output, row) in weights.chunks_exact(inputs).enumerate() {
             layer.sums[output] = row.iter().map(|weight| i32::from(*weight)).sum();
-            let first = (output / columns * groups * columns + output % columns) * GROUP;
-            for (group, four) in row.chunks(GROUP).enumerate() {
-                layer.weights[first + group * columns * GROUP..][..four.len()].copy_from_slice(four);
+            let first = output / columns * groups * columns + output % columns;
+            let mut places = packed[first..].iter_mut().step_by(columns);
+            let (whole, rest) = row.as_chunks::<GROUP>();
+            whole.iter().zip(&mut places).for_each(|(four, place)| *place = *four);
+            if let Some(place) = places.next().filter(|_| !rest.is_empty()) {
+                place[..rest.len()].copy_from_slice(rest);
             }
         }
         layer

@@ -169,6 +169,9 @@ fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
     if let Some(weights) = &tower.weights {
         rows.insert("began_from".to_owned(), text(&began_from(weights)));
     }
+    if let Some(distillation) = &recipe.distillation {
+        rows.insert("taught_by".to_owned(), text(&began_from(&distillation.teacher)));
+    }
     rows
 }
 

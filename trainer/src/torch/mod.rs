@@ -30,6 +30,7 @@ pub mod probe;
 pub mod prototypes;
 pub mod ranks;
 mod rounding;
+pub mod teacher;
 pub mod text;
 pub mod tower;
 pub mod train;

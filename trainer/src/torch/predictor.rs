@@ -116,7 +116,16 @@ impl Exported {
             .chunks_exact(3 * pixels)
             .flat_map(|view| (0..3).flat_map(move |c| view.iter().skip(c).step_by(3).copied()))
             .collect();
-        Ok(run(&self.encoder, &[views.len(), 3, self.side, self.side], &planes)?.remove(0))
+        self.normalised(&planes)
+    }
+
+    /// The embeddings [views, d] of normalised views [views, 3, S, S].
+    ///
+    /// # Errors
+    /// When tract cannot run the graph.
+    pub fn normalised(&self, views: &[f32]) -> Result<Vec<f32>> {
+        let of_each = 3 * self.side * self.side;
+        Ok(run(&self.encoder, &[views.len() / of_each, 3, self.side, self.side], views)?.remove(0))
     }
 }
 

@@ -93,7 +93,7 @@ impl Gallery for ColouredNoise {
     }
 }
 
-fn recipe(steps: u32) -> Recipe {
+pub(super) fn recipe(steps: u32) -> Recipe {
     let text = include_str!("../../recipes/miniature.toml");
     let mut recipe = Recipe::parse(text, Path::new("miniature.toml")).unwrap();
     recipe.tower.image_px = 16;
@@ -108,7 +108,7 @@ fn recipe(steps: u32) -> Recipe {
     recipe
 }
 
-fn bench(recipe: Recipe, out: &Path) -> Workbench {
+pub(super) fn bench(recipe: Recipe, out: &Path) -> Workbench {
     let (training, validation) = (ColouredNoise::new(600, 1), ColouredNoise::new(150, 2));
     Workbench::assemble(recipe, out.to_owned(), Device::Cpu, 2, Box::new(training), Box::new(validation), &Alone)
         .unwrap()

@@ -15,11 +15,12 @@ use super::clip_weights::load_vision;
 use super::curve::{Curve, Row};
 use super::examination::Examination;
 use super::labels::Labels;
-use super::loader::Loaders;
-use super::loss::loss;
+use super::loader::{Batch, Loaders};
+use super::loss::{Targets, loss};
 use super::network::{self, Network};
 use super::pretrain::pretrained;
 use super::ranks::Ranks;
+use super::teacher::Teacher;
 use super::transformer::Products;
 use super::workbench::Workbench;
 use crate::recipe::Trainable;
@@ -121,6 +122,7 @@ impl Run<'_> {
             return Ok(());
         }
         let labels = Labels::of(&*bench.training, &bench.tasks);
+        let teacher = ranks.together(Teacher::open(bench))?;
         let load = || Examination::load(&*bench.validation, &bench.recipe);
         let examination = ranks.together(ranks.first().then(load).transpose())?;
         let bar = if ranks.first() { progress_bar(training.steps, first) } else { ProgressBar::hidden() };
@@ -137,7 +139,12 @@ impl Run<'_> {
                     )));
                 }
                 let batch = ranks.together(loaders.batch(self.state.step - first))?;
-                let mut row = ranks.together(self.step(&batch, &labels))?;
+                let taught = ranks.together(teacher.as_ref().map(|teacher| teacher.cells(&batch)).transpose())?;
+                let mut targets = self.targets(&batch, &labels);
+                if let (Some(teacher), Some(cells)) = (&teacher, taught) {
+                    targets.cells = teacher.blend(&targets.cells, &cells);
+                }
+                let mut row = ranks.together(self.step(&batch, &targets))?;
                 let done = self.state.step;
                 let last = done == training.steps;
                 let rate = f64::from(done - first) * views as f64 / started.elapsed().as_secs_f64();
@@ -165,10 +172,15 @@ impl Run<'_> {
         })
     }
 
+    fn targets(&self, batch: &Batch, labels: &Labels) -> Targets {
+        let Workbench { recipe, training, geocells, device, .. } = self.bench;
+        labels.targets(&**training, &batch.sites, geocells, &recipe.training, *device)
+    }
+
     /// One optimiser step on this rank's part of a batch, whose gradients are summed over the ranks.
     ///
     /// The state is untouched when the loss or its gradient is not finite, which all ranks see at the same step.
-    fn step(&mut self, batch: &super::loader::Batch, labels: &Labels) -> Result<Row> {
+    fn step(&mut self, batch: &Batch, targets: &Targets) -> Result<Row> {
         let (bench, ranks, step) = (self.bench, self.ranks, self.state.step);
         let (training, device) = (&bench.recipe.training, bench.device);
         let State { trained, averaged, optimiser, .. } = &mut self.state;
@@ -178,14 +190,14 @@ impl Run<'_> {
         trained.heads.round(rounded);
         // A stem that stays as it is keeps its statistics too.
         let whole = training.trainable == Trainable::All;
-        // What is copied to the device comes first: a copy waits for the products that are under way there.
-        let targets = labels.targets(&*bench.training, &batch.sites, &bench.geocells, training, device);
+        // What is copied to the device comes first, as the targets did: a copy waits for the products that are under way
+        // there.
         let (means, pixels) = (batch.means(device), batch.pixels(bench.recipe.tower.image_px, device));
         let embeddings = trained.tower.embed(&pixels, whole);
         let outputs = trained.heads.forward(&means.matmul(&embeddings));
         let mut known = targets.known();
         ranks.sum(std::slice::from_mut(&mut known));
-        let part = loss(&outputs, &targets, &known, &bench.tasks, bench.recipe.tasks);
+        let part = loss(&outputs, targets, &known, &bench.tasks, bench.recipe.tasks);
         optimiser.zero_grad();
         part.total.backward();
 

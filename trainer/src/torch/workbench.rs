@@ -135,6 +135,9 @@ impl Workbench {
         if let Some(contrastive) = &r.contrastive {
             text += &format!(" {contrastive:?}");
         }
+        if let Some(distillation) = &r.distillation {
+            text += &format!(" {distillation:?}");
+        }
         fingerprint(&[text.as_bytes(), &self.geocells.encode()])
     }
 
