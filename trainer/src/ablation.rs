@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use homing_models::figures::Figures;
 use serde::{Deserialize, Serialize};
 
-use crate::recipe::{CaptionStyle, Contrastive, Recipe, Smoothing, TaskWeights, Trainable, ViewShares};
+use crate::recipe::{CaptionStyle, Contrastive, Data, Recipe, Smoothing, TaskWeights, Trainable, ViewShares};
 
 /// A row of the poster's Tables 1 and 2.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,6 +93,11 @@ pub fn base(whole: &Recipe) -> anyhow::Result<Recipe> {
         "an ablation needs training.trainable = \"last-layer\" and haversine smoothing"
     );
     ensure!(whole.geocells.rectangles.is_none(), "an ablation needs semantic geocells: leave out geocells.rectangles");
+    // Captions of what is to be seen are there for the planet alone.
+    ensure!(
+        whole.tower.weights.is_some() || matches!(whole.data, Data::Planet { .. }),
+        "an ablation on your own pictures needs tower.weights to begin from: CLIP's, or a bundle such as \"models/mine\""
+    );
     let web = Contrastive { captions: CaptionStyle::Web, held_out: Vec::new(), ..contrastive.clone() };
     Ok(Recipe { contrastive: Some(web), ..whole.clone() })
 }
@@ -316,6 +321,8 @@ mod tests {
         assert!(refused(|r| r.contrastive = None).contains("[contrastive]"));
         assert!(refused(|r| r.training.trainable = Trainable::All).contains("last-layer"));
         assert!(refused(|r| r.geocells.rectangles = Some(5)).contains("rectangles"));
+        let own = |r: &mut Recipe| (r.data, r.tower.weights) = (Data::Files("sites.jsonl".into()), None);
+        assert!(refused(own).contains("needs tower.weights"));
         assert_eq!(base(&whole()).unwrap().contrastive.unwrap().captions, CaptionStyle::Web);
     }
 

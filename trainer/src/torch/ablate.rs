@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use homing_models::bundle::MANIFEST;
 use homing_models::figures::Figures;
+use homing_models::manifest::sha256_hex;
 use homing_planet::Split;
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -54,6 +56,7 @@ impl Ablation<'_> {
     /// When the recipe is not that of the whole method, a stage fails, or `stop` says so; a second run goes on.
     pub fn run(&self) -> Result<(Vec<RowFigures>, Vec<CaptionFigures>)> {
         let base = self.bench(ablation::base(&self.whole)?, "base")?;
+        let fingerprint = self.fingerprint()?;
         let given = self.whole.tower.weights.clone();
         if given.is_none() && !pretrain::is_done(&base)? {
             eprintln!("the base: contrastive pretraining on captions of what is to be seen");
@@ -63,13 +66,13 @@ impl Ablation<'_> {
         let cells = u32::try_from(base.geocells.len())?;
         let row = |row: usize| {
             let name = format!("row-{row}.json");
-            self.kept(&name, || {
+            self.kept(&name, fingerprint, || {
                 eprintln!("row {row}: {}", POSTER[row].name);
                 self.row(row, &weights, cells)
             })
         };
         let rows = (0..POSTER.len()).map(row).collect::<Result<Vec<_>>>()?;
-        let captions = self.kept("captions.json", || self.captions(&base, &weights, cells))?;
+        let captions = self.kept("captions.json", fingerprint, || self.captions(&base, &weights, cells))?;
         Ok((rows, captions))
     }
 
@@ -80,22 +83,35 @@ impl Ablation<'_> {
         Workbench::assemble(recipe, out, self.device, self.threads, training, validation, &Alone)
     }
 
+    /// A number for all that the rows depend on: the recipe, the hold-outs, and what the files that the recipe names hold
+    /// now, but for the pictures themselves.
+    fn fingerprint(&self) -> Result<i64> {
+        let whole = &self.whole;
+        let list = if let Data::Files(list) = &whole.data { Some(list) } else { None };
+        let teacher = whole.distillation.as_ref().map(|distillation| &distillation.teacher);
+        // Debug text of plain values: stable within a version, which is all that a working directory needs.
+        let mut text = format!("{whole:?} {:?}", self.measured);
+        for path in list.into_iter().chain(&whole.tower.weights).chain(teacher) {
+            text += &contents(path).with_context(|| format!("cannot read {}", path.display()))?;
+        }
+        Ok(fingerprint(&[text.as_bytes()]))
+    }
+
     /// What the file has, or what `measure` finds, which then goes into the file.
     fn kept<T: Serialize + for<'de> Deserialize<'de>>(
         &self,
         name: &str,
+        fingerprint: i64,
         measure: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let path = self.out.join(name);
-        // Debug text of plain values: stable within a version, which is all that a working directory needs.
-        let fingerprint = fingerprint(&[format!("{:?} {:?}", self.whole, self.measured).as_bytes()]);
         if path.exists() {
             let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let kept: Kept<T> =
                 serde_json::from_slice(&text).with_context(|| format!("{} is damaged: delete it", path.display()))?;
             ensure!(
                 kept.fingerprint == fingerprint,
-                "{} is of another recipe or other hold-outs: choose another place with --out, or delete {}",
+                "{} is of another recipe, other data or other hold-outs: choose another place with --out, or delete {}",
                 path.display(),
                 self.out.display()
             );
@@ -170,5 +186,45 @@ impl Ablation<'_> {
             pair("that pretraining saw", before.as_ref().map(|b| b.seen.clone()), after.seen),
             pair("held out of pretraining", before.map(|b| b.held_out), after.held_out),
         ])
+    }
+}
+
+/// Hashes of a file, or of all files of a folder; of a bundle its manifest's, which has those of the others.
+fn contents(path: &Path) -> std::io::Result<String> {
+    let manifest = path.join(MANIFEST);
+    let mut files = if manifest.is_file() {
+        vec![manifest]
+    } else if path.is_dir() {
+        std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?
+    } else {
+        vec![path.to_owned()]
+    };
+    files.retain(|file| !file.is_dir());
+    files.sort();
+    let hashes = files.iter().map(|file| Ok(sha256_hex(&std::fs::read(file)?)));
+    hashes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_files_hold_counts_and_not_where_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(at(name), text).unwrap();
+        write("a", "one");
+        write("b", "one");
+        write("c", "two");
+        let of = |name: &str| contents(&at(name)).unwrap();
+        assert!(of("a") == of("b") && of("a") != of("c"));
+        // A folder of weights by all of its files, a bundle by its manifest.
+        std::fs::create_dir_all(at("weights/more")).unwrap();
+        write("weights/tower.safetensors", "one");
+        assert_eq!(of("weights"), of("a"));
+        write(&format!("weights/{MANIFEST}"), "two");
+        assert_eq!(of("weights"), of("c"));
+        assert!(contents(&at("nothing")).is_err());
     }
 }
