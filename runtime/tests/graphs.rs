@@ -102,6 +102,16 @@ fn faulty(graph: &GraphProto, mut each: impl FnMut(String, GraphProto)) {
                 change(&mut odd.initializer[which]);
                 each(format!("{} {words}", tensor.name), odd);
             }
+            // Sizes, margins, places: all of them another number.
+            let whole = tensor.data_type == DataType::Int64 as i32;
+            for number in
+                [i64::MIN, -(1 << 40), -1000, -1, 0, 1, 1000, 1 << 20, 1 << 40, i64::MAX].into_iter().filter(|_| whole)
+            {
+                let mut odd = graph.clone();
+                let raw = &mut odd.initializer[which].raw_data;
+                *raw = number.to_le_bytes().repeat(raw.len() / 8);
+                each(format!("{} of {number}", tensor.name), odd);
+            }
         }
     }
 }

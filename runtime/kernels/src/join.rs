@@ -5,6 +5,7 @@
 //! what can be joined; `layers` packs it from where its weights are. tract knows neither: it is told of nodes and inputs
 //! without a meaning, which get one when it has read the rest.
 
+mod check;
 mod forms;
 mod layers;
 #[cfg(test)]
@@ -18,20 +19,12 @@ use tract_onnx::Onnx;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, TensorProto,
     tensor_proto::{DataLocation, DataType},
-    tensor_shape_proto::dimension,
-    type_proto,
 };
 use tract_onnx::tract_hir::internal::*;
 
 use crate::cpu::Kernel;
 use layers::Layers;
 
-/// Bytes of the name of a size.
-const LONGEST_SIZE: usize = 64;
-/// Axes of a value, and more.
-const MOST_AXES: i64 = 16;
-/// Pixels of a convolution's window, its margin and its step, and more.
-const LARGEST_WINDOW: u64 = 1024;
 const ELSEWHERE: &str = "weights in another file";
 /// The operator of joined nodes, while tract does not know them.
 const JOINED: &str = "HomingJoined";
@@ -61,7 +54,7 @@ impl Weights for Inside {
 /// # Errors
 /// When a layer that has the form cannot be packed, when tract does not understand the file, or a node reads what nobody gives.
 pub fn read(onnx: Onnx, mut file: ModelProto, kernel: Kernel, weights: &dyn Weights) -> TractResult<InferenceModel> {
-    file.graph.as_ref().map_or(Ok(()), check)?;
+    file.graph.as_ref().map_or(Ok(()), check::check)?;
     let (mut joined, mut constants) = (Vec::new(), HashMap::new());
     let onnx_itself = file.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
     let opset = onnx_itself.map_or(0, |set| set.version);
@@ -120,65 +113,4 @@ fn is_plain(graph: &GraphProto) -> bool {
         && given.all(|name| names.insert(name))
         && !graph.node.iter().any(|node| node.attribute.iter().any(inside))
         && !graph.node.iter().any(|node| node.op_type == JOINED)
-}
-
-/// What tract would not survive, not even with a panic: an output that nobody gives, text as a weight, a size that is a formula
-/// without end, an order of axes that is none, a norm from an axis before the first, a window without end. And weights inside
-/// nodes that are said to be in another file.
-fn check(graph: &GraphProto) -> TractResult<()> {
-    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
-    for weight in attributes().filter_map(|a| a.t.as_ref()) {
-        ensure!(weight.data_location != Some(DataLocation::External as i32), ELSEWHERE);
-    }
-    for weight in graph.initializer.iter().chain(attributes().filter_map(|a| a.t.as_ref())) {
-        ensure!(weight.data_type != DataType::String as i32, "{} is text and no numbers", weight.name);
-    }
-    for node in &graph.node {
-        for a in &node.attribute {
-            match (&*node.op_type, &*a.name) {
-                ("Transpose", "perm") => {
-                    let axes = a.ints.len() as i64;
-                    let all = axes <= MOST_AXES && (0..axes).all(|axis| a.ints.contains(&axis));
-                    ensure!(all, "a Transpose by an order of {axes} axes that is none");
-                }
-                (norm, "axis") if norm.ends_with("Normalization") => {
-                    ensure!(
-                        (-1..MOST_AXES).contains(&a.i),
-                        "a {norm} from axis {} on: only the last, -1, is known",
-                        a.i
-                    );
-                }
-                (_, "pads" | "kernel_shape" | "strides" | "dilations") => {
-                    let far = a.ints.iter().find(|n| n.unsigned_abs() > LARGEST_WINDOW);
-                    ensure!(far.is_none(), "{} of {far:?} in a {}", a.name, node.op_type);
-                }
-                _ => {}
-            }
-        }
-    }
-    // As deep as whoever decoded the file allowed.
-    attributes().flat_map(|a| a.g.iter().chain(&a.graphs)).try_for_each(check)?;
-    for input in &graph.input {
-        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
-            continue;
-        };
-        for size in tensor.shape.iter().flat_map(|shape| &shape.dim) {
-            if let Some(dimension::Value::DimParam(name)) = &size.value {
-                ensure!(
-                    name.len() <= LONGEST_SIZE,
-                    "a size of input {} has a name of {} bytes",
-                    input.name,
-                    name.len()
-                );
-            }
-        }
-    }
-    let inputs = graph.input.iter().map(|input| &input.name);
-    let weights = graph.initializer.iter().map(|weight| &weight.name);
-    let given = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
-    let given: HashSet<&String> = inputs.chain(weights).chain(given).collect();
-    for output in &graph.output {
-        ensure!(given.contains(&output.name), "no node gives the output {}", output.name);
-    }
-    Ok(())
 }
