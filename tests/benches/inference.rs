@@ -175,8 +175,8 @@ fn main() {
                 of(|f| f.peak_mb)
             );
         }
-        // The best of its int8 forms, with threads that sleep, and for wall time of those that spin too. Of the same round:
-        // the machine's speed changes from one to the next.
+        // The best of its int8 forms, with threads that sleep, and for wall time of those that spin too. Of the same
+        // round: the machine's speed changes from one to the next.
         let best = |figure: fn(&Figures) -> f64, forms: std::ops::Range<usize>| {
             let of = |form: &usize| median(rounds[*form].iter().map(figure));
             let best = forms.min_by(|a, b| of(a).total_cmp(&of(b))).expect("there are some");

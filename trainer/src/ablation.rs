@@ -93,10 +93,14 @@ pub fn base(whole: &Recipe) -> anyhow::Result<Recipe> {
         "an ablation needs training.trainable = \"last-layer\" and haversine smoothing"
     );
     ensure!(whole.geocells.rectangles.is_none(), "an ablation needs semantic geocells: leave out geocells.rectangles");
+    ensure!(
+        whole.distillation.is_none(),
+        "an ablation measures what each row learns by itself: leave out [distillation]"
+    );
     // Captions of what is to be seen are there for the planet alone.
     ensure!(
         whole.tower.weights.is_some() || matches!(whole.data, Data::Planet { .. }),
-        "an ablation on your own pictures needs tower.weights to begin from: CLIP's, or a bundle such as \"models/mine\""
+        "an ablation on your own pictures needs tower.weights to begin from: CLIP's, or those of a bundle"
     );
     let web = Contrastive { captions: CaptionStyle::Web, held_out: Vec::new(), ..contrastive.clone() };
     Ok(Recipe { contrastive: Some(web), ..whole.clone() })
@@ -284,6 +288,7 @@ pub fn known(row: usize, mut figures: Figures) -> Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::Distillation;
 
     fn whole() -> Recipe {
         Recipe::parse(include_str!("../recipes/ablation.toml"), Path::new("ablation.toml")).unwrap()
@@ -321,6 +326,8 @@ mod tests {
         assert!(refused(|r| r.contrastive = None).contains("[contrastive]"));
         assert!(refused(|r| r.training.trainable = Trainable::All).contains("last-layer"));
         assert!(refused(|r| r.geocells.rectangles = Some(5)).contains("rectangles"));
+        let taught: fn(&mut Recipe) = |r| r.distillation = Some(Distillation { teacher: "mine".into(), weight: 0.5 });
+        assert!(refused(taught).contains("leave out [distillation]"));
         let own = |r: &mut Recipe| (r.data, r.tower.weights) = (Data::Files("sites.jsonl".into()), None);
         assert!(refused(own).contains("needs tower.weights"));
         assert_eq!(base(&whole()).unwrap().contrastive.unwrap().captions, CaptionStyle::Web);

@@ -304,7 +304,8 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Reads and checks a recipe. Relative `data.files`, `tower.weights` and `distillation.teacher` are taken from the recipe's folder.
+    /// Reads and checks a recipe. Relative `data.files`, `tower.weights` and `distillation.teacher` are taken from the
+    /// recipe's folder.
     ///
     /// # Errors
     /// One line with the file, the line and the key.
@@ -414,7 +415,7 @@ impl Recipe {
         if let Some(contrastive) = &self.contrastive {
             contrastive.check()?;
         }
-        self.distillation.as_ref().map_or(Ok(()), Distillation::check)?;
+        self.distillation.as_ref().map_or(Ok(()), |distillation| distillation.check(t.smoothing))?;
         self.tower.check()
     }
 }

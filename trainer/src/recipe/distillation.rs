@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Wrong;
+use super::{Smoothing, Wrong};
 
 /// What is learned from the teacher's answers to the same pictures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,10 +17,15 @@ pub struct Distillation {
 }
 
 impl Distillation {
-    pub(super) fn check(&self) -> Result<(), Wrong> {
-        if self.weight > 0.0 && self.weight <= 1.0 {
-            return Ok(());
+    pub(super) fn check(&self, smoothing: Smoothing) -> Result<(), Wrong> {
+        let wrong = |key, why: &str| Err(Wrong { key, why: why.to_owned() });
+        if !(self.weight > 0.0 && self.weight <= 1.0) {
+            return wrong("distillation.weight", "must be above 0 and at most 1");
         }
-        Err(Wrong { key: "distillation.weight", why: "must be above 0 and at most 1".to_owned() })
+        // A share of targets that sum to 1.
+        if smoothing == Smoothing::Unnormalised {
+            return wrong("distillation", "is not for training.smoothing = \"unnormalised\"");
+        }
+        Ok(())
     }
 }

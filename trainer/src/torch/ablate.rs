@@ -83,15 +83,14 @@ impl Ablation<'_> {
         Workbench::assemble(recipe, out, self.device, self.threads, training, validation, &Alone)
     }
 
-    /// A number for all that the rows depend on: the recipe, the hold-outs, and what the files that the recipe names hold
-    /// now, but for the pictures themselves.
+    /// A number for all that the rows depend on: the recipe, the hold-outs, and what the files that the recipe names
+    /// hold now, but for the pictures themselves.
     fn fingerprint(&self) -> Result<i64> {
         let whole = &self.whole;
         let list = if let Data::Files(list) = &whole.data { Some(list) } else { None };
-        let teacher = whole.distillation.as_ref().map(|distillation| &distillation.teacher);
         // Debug text of plain values: stable within a version, which is all that a working directory needs.
         let mut text = format!("{whole:?} {:?}", self.measured);
-        for path in list.into_iter().chain(&whole.tower.weights).chain(teacher) {
+        for path in list.into_iter().chain(&whole.tower.weights) {
             text += &contents(path).with_context(|| format!("cannot read {}", path.display()))?;
         }
         Ok(fingerprint(&[text.as_bytes()]))

@@ -175,7 +175,7 @@ fn provenance(bench: &Workbench) -> BTreeMap<String, toml::Value> {
     rows
 }
 
-/// What the tower's first weights were; of a bundle also how much it had seen, which `views_seen` does not count.
+/// What the tower's first weights, or its teacher, were; of a bundle also how much it had seen, which `views_seen` does not count.
 fn began_from(weights: &Path) -> String {
     let name = weights.file_name().unwrap_or(weights.as_os_str()).display();
     // The run may have outlived them.

@@ -1,19 +1,21 @@
-//! Distillation (Hinton and others 2015): what a trained bundle sees in a step's pictures becomes a part of the targets.
+//! Distillation (Hinton and others 2015): what a trained bundle sees in a step's pictures is a part of the targets.
 //!
-//! The teacher answers to the very pictures that the student sees, varied as they are (Beyer and others 2022), by its int8
-//! graphs on the processor, as on a device. What it gives to one of its cells is handed on to the student's by haversine
-//! smoothing from that cell's centroid, so that the two may have other cells and other towers.
+//! The teacher answers to the very pictures that the student sees, varied as they are (Beyer and others 2022), by its
+//! int8 graphs on the processor, as on a device. What it gives to one of its cells is handed on to the student's by
+//! haversine smoothing from that cell's centroid, so that the two may have other cells and other towns.
 
 use anyhow::{Context, Result, ensure};
 use homing_kernels::Kernel;
 use homing_models::{Bundle, LatLon};
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Tensor};
 
 use super::loader::Batch;
 use super::network;
 use super::predictor::{Exported, Predictor};
 use super::workbench::Workbench;
+use crate::recipe::Recipe;
 use crate::smoothing::smoothed_targets;
 
 /// Views that one thread encodes at once.
@@ -27,29 +29,49 @@ pub struct Teacher {
     weight: f64,
     /// [the teacher's cells, the student's]; none where they are the same.
     handed_on: Option<Tensor>,
+    pool: ThreadPool,
+}
+
+/// The recipe's teacher, where it names one.
+fn bundle(recipe: &Recipe) -> Result<Option<Bundle>> {
+    let Some(distillation) = &recipe.distillation else { return Ok(None) };
+    let path = distillation.teacher.display();
+    let bundle = Bundle::open(&distillation.teacher).context("distillation.teacher")?;
+    let (image, side) = (&bundle.manifest.image, recipe.tower.image_px);
+    ensure!(
+        image.size == side,
+        "the teacher {path} sees pictures of {size} px, the recipe's tower of {side}: set tower.image_px = {size}, or \
+         name another teacher",
+        size = image.size
+    );
+    ensure!(
+        (image.mean, image.std) == (network::IMAGE_MEAN, network::IMAGE_STD),
+        "the teacher {path} has pictures normalised otherwise: name a bundle of this trainer's"
+    );
+    Ok(Some(bundle))
+}
+
+/// The id of the recipe's teacher, where it names one.
+///
+/// # Errors
+/// When its bundle cannot be used, or sees pictures of another size.
+pub fn id(recipe: &Recipe) -> Result<Option<String>> {
+    Ok(bundle(recipe)?.map(|bundle| bundle.model_id))
 }
 
 impl Teacher {
     /// The recipe's teacher, where it names one.
     ///
     /// # Errors
-    /// When its bundle cannot be used, or sees pictures of another size.
+    /// As [`id`], and when tract refuses a graph.
     pub fn open(bench: &Workbench) -> Result<Option<Self>> {
         let recipe = &bench.recipe;
-        let Some(distillation) = &recipe.distillation else { return Ok(None) };
-        let path = distillation.teacher.display();
-        let bundle = Bundle::open(&distillation.teacher).context("distillation.teacher")?;
+        let (Some(bundle), Some(distillation)) = (bundle(recipe)?, &recipe.distillation) else { return Ok(None) };
         let (manifest, side) = (&bundle.manifest, recipe.tower.image_px);
-        let (size, own) = (manifest.image.size, (network::IMAGE_MEAN, network::IMAGE_STD));
-        ensure!(
-            size == side,
-            "the teacher {path} sees pictures of {size} px, the recipe's tower of {side}: give it {size}"
-        );
-        ensure!((manifest.image.mean, manifest.image.std) == own, "the teacher {path} normalises pictures otherwise");
         let (kernel, cells, dims) = (Kernel::chosen()?, bundle.geocells.len(), manifest.embedding);
         let graphs = (&bundle.encoder, &bundle.heads, &manifest.tasks);
         let graphs = Exported::load(graphs.0, graphs.1, Some(kernel), side as usize, dims, cells, graphs.2)
-            .with_context(|| format!("the teacher {path}"))?;
+            .with_context(|| format!("the teacher {}", distillation.teacher.display()))?;
         let same = bundle.geocells.encode() == bench.geocells.encode();
         let handed_on = (!same).then(|| {
             let centroids: Vec<LatLon> = bundle.geocells.cells().iter().map(|cell| cell.centroid).collect();
@@ -57,7 +79,8 @@ impl Teacher {
             smoothed_targets(&centroids, bench.geocells.centroid_units(), recipe.training.tau_km, &mut rows);
             Tensor::from_slice(&rows).view([cells as i64, -1])
         });
-        Ok(Some(Teacher { graphs, dims, side, weight: distillation.weight, handed_on }))
+        let pool = ThreadPoolBuilder::new().num_threads(bench.threads).build().context("the teacher's threads")?;
+        Ok(Some(Teacher { graphs, dims, side, weight: distillation.weight, handed_on, pool }))
     }
 
     /// What it gives to the student's cells, [sites, cells] in the host's memory; rows sum to 1.
@@ -67,14 +90,11 @@ impl Teacher {
     pub fn cells(&self, batch: &Batch) -> Result<Tensor> {
         let views = network::values(&batch.pixels(self.side, Device::Cpu));
         let (graphs, of_each) = (&self.graphs, 3 * (self.side * self.side) as usize);
-        let rows: Vec<Vec<f32>> = views
-            .par_chunks(VIEWS_AT_ONCE * of_each)
-            .map(|views| graphs.normalised(views))
-            .collect::<Result<_>>()
-            .context("the teacher")?;
+        let all = || views.par_chunks(VIEWS_AT_ONCE * of_each).map(|views| graphs.normalised(views));
+        let rows: Vec<Vec<f32>> = self.pool.install(|| all().collect::<Result<_>>()).context("the teacher")?;
         let rows = Tensor::from_slice(&rows.concat()).view([-1, self.dims as i64]);
         let embeddings = network::values(&batch.means(Device::Cpu).matmul(&rows));
-        let found = self.graphs.predict(&embeddings).context("the teacher")?;
+        let found = self.pool.install(|| graphs.predict(&embeddings)).context("the teacher")?;
         let cells = Tensor::from_slice(&found.cells).view([batch.sites.len() as i64, -1]);
         Ok(match &self.handed_on {
             Some(handed_on) => cells.matmul(handed_on),
@@ -109,8 +129,8 @@ mod tests {
     use crate::recipe::{Distillation, Recipe};
 
     /// A bundle that has learned a little, and its network.
-    fn teacher(dir: &Path) -> Network {
-        let bench = bench(recipe(60), &dir.join("run"));
+    fn teach(dir: &Path, steps: u32) -> Network {
+        let bench = bench(recipe(steps), &dir.join(format!("run of {steps}")));
         let network = train(&bench, &Alone, &|| false).unwrap();
         prototypes(&bench, &network).unwrap();
         export(&bench, &network, &dir.join("teacher"), (20, 1)).unwrap();
@@ -137,7 +157,7 @@ mod tests {
     #[test]
     fn what_the_teacher_sees_is_handed_on_to_the_students_cells() {
         let dir = tempfile::tempdir().unwrap();
-        let network = teacher(dir.path());
+        let network = teach(dir.path(), 60);
         let same = bench(student(dir.path(), 0.5), &dir.path().join("same"));
         let batch = first_batch(&same);
         let teacher = Teacher::open(&same).unwrap().unwrap();
@@ -174,7 +194,7 @@ mod tests {
     #[test]
     fn a_taught_training_goes_on_where_it_was_and_another_teacher_is_another_training() {
         let dir = tempfile::tempdir().unwrap();
-        teacher(dir.path());
+        teach(dir.path(), 60);
         let at = |name: &str| dir.path().join(name);
         let weights = |name: &str| std::fs::read(at(name).join(WEIGHTS)).unwrap();
         train(&bench(student(dir.path(), 0.5), &at("whole")), &Alone, &|| false).unwrap();
@@ -188,9 +208,17 @@ mod tests {
         train(&bench(recipe(14), &at("alone")), &Alone, &|| false).unwrap();
         assert!(weights("whole") != weights("alone"));
 
+        // The same place, another model in it.
+        teach(dir.path(), 70);
+        let other = train(&bench(student(dir.path(), 0.5), &at("parts")), &Alone, &|| false).unwrap_err().to_string();
+        assert!(other.contains("another recipe"), "{other}");
+
         let mut larger = student(dir.path(), 0.5);
         larger.tower.image_px = 32;
-        let refused = train(&bench(larger, &at("larger")), &Alone, &|| false).unwrap_err().to_string();
-        assert!(refused.contains("sees pictures of 16 px, the recipe's tower of 32: give it 16"), "{refused}");
+        let refused = id(&larger).unwrap_err().to_string();
+        assert!(
+            refused.contains("sees pictures of 16 px, the recipe's tower of 32: set tower.image_px = 16"),
+            "{refused}"
+        );
     }
 }

@@ -138,8 +138,11 @@ impl Run<'_> {
                         bench.out.join(CHECKPOINT).display()
                     )));
                 }
-                let batch = ranks.together(loaders.batch(self.state.step - first))?;
-                let taught = ranks.together(teacher.as_ref().map(|teacher| teacher.cells(&batch)).transpose())?;
+                let asked = loaders.batch(self.state.step - first).and_then(|batch| {
+                    let taught = teacher.as_ref().map(|teacher| teacher.cells(&batch)).transpose()?;
+                    Ok((batch, taught))
+                });
+                let (batch, taught) = ranks.together(asked)?;
                 let mut targets = self.targets(&batch, &labels);
                 if let (Some(teacher), Some(cells)) = (&teacher, taught) {
                     targets.cells = teacher.blend(&targets.cells, &cells);
@@ -190,8 +193,7 @@ impl Run<'_> {
         trained.heads.round(rounded);
         // A stem that stays as it is keeps its statistics too.
         let whole = training.trainable == Trainable::All;
-        // What is copied to the device comes first, as the targets did: a copy waits for the products that are under way
-        // there.
+        // What is copied to the device comes first, as the targets did: a copy waits for the products under way there.
         let (means, pixels) = (batch.means(device), batch.pixels(bench.recipe.tower.image_px, device));
         let embeddings = trained.tower.embed(&pixels, whole);
         let outputs = trained.heads.forward(&means.matmul(&embeddings));

@@ -15,6 +15,7 @@ use crate::recipe::{Data, Recipe};
 use super::checkpoint::fingerprint;
 use super::device::Computing;
 use super::ranks::Ranks;
+use super::teacher;
 
 /// A run's recipe and data, ready for any stage.
 pub struct Workbench {
@@ -34,6 +35,8 @@ pub struct Workbench {
     pub geocells: Geocells,
     /// The auxiliary tasks, standardised over the training sites.
     pub tasks: TaskList,
+    /// The model that teaches, by its id.
+    pub teacher: Option<String>,
 }
 
 impl Workbench {
@@ -73,7 +76,7 @@ impl Workbench {
     /// A workbench on galleries of the caller's.
     ///
     /// # Errors
-    /// When the geocells in `out` cannot be read or written.
+    /// When the geocells in `out` cannot be read or written, or the recipe's teacher cannot teach it.
     pub fn assemble(
         mut recipe: Recipe,
         out: PathBuf,
@@ -86,6 +89,7 @@ impl Workbench {
         let batch = u32::try_from(ranks.count()).ok().and_then(|n| recipe.training.batch_sites.checked_mul(n));
         let batch = batch.with_context(|| format!("training.batch_sites is too large for {} ranks", ranks.count()));
         recipe.training.batch_sites = ranks.together(batch)?;
+        let teacher = ranks.together(teacher::id(&recipe))?;
         let path = out.join(GEOCELLS);
         let encoded = ranks.from_first(|| {
             if path.exists() {
@@ -111,7 +115,7 @@ impl Workbench {
         });
         let geocells = ranks.together(geocells)?;
         let tasks = dataset::task_list(&*training);
-        Ok(Workbench { recipe, out, device, threads, training, validation, geocells, tasks })
+        Ok(Workbench { recipe, out, device, threads, training, validation, geocells, tasks, teacher })
     }
 
     /// The training sites that are in the bundle: the geocells' labelled sites, in their order, and what the prototypes
@@ -135,8 +139,8 @@ impl Workbench {
         if let Some(contrastive) = &r.contrastive {
             text += &format!(" {contrastive:?}");
         }
-        if let Some(distillation) = &r.distillation {
-            text += &format!(" {distillation:?}");
+        if let (Some(distillation), Some(id)) = (&r.distillation, &self.teacher) {
+            text += &format!(" taught by {id}, {}", distillation.weight);
         }
         fingerprint(&[text.as_bytes(), &self.geocells.encode()])
     }

@@ -1,5 +1,5 @@
-//! The mean over the tokens, which some encoders end with: tract's own sum takes seven times the instructions. The mean of
-//! what a linear layer gives is what it gives of the mean, for as many times fewer products as there are tokens.
+//! The mean over the tokens, which some encoders end with: tract's own sum takes seven times the instructions. The mean
+//! of what a linear layer gives is what it gives of the mean, for as many times fewer products as there are tokens.
 
 use tract_core::internal::*;
 use tract_core::ops::nn::{Reduce, Reducer};
@@ -61,8 +61,8 @@ mod tests {
         tract_ndarray::Array3::from_shape_fn(shape, |(s, t, d)| ((s * 31 + t * 7 + d * 3) as f32 * step).sin()).into()
     }
 
-    /// A mean over `axis`, by `divisor`, of what `before` makes of two inputs; whether it is one operator in the end, the
-    /// tokens that each linear layer gets, and the result.
+    /// A mean over `axis`, by `divisor`, of what `before` makes of two inputs: whether it is one operator in the end, of
+    /// how many tokens what each linear layer gives is, and the result.
     fn mean(
         axis: usize,
         divisor: f32,
@@ -75,7 +75,7 @@ mod tests {
         let sum = model.wire_node("sum", Reduce::new(tvec![axis], Reducer::Sum), &[all]).unwrap()[0];
         let divisor = model.add_const("divisor", Tensor::from_shape(&[1, 1, 1], &[divisor]).unwrap()).unwrap();
         let mean = model.wire_node("mean", math::div(), &[sum, divisor]).unwrap();
-        model.select_output_outlets(&mean).unwrap();
+        model.outputs.insert(0, mean[0]);
         if ours {
             fuse(Kernel::Portable, None, &Packed::default(), &mut model).unwrap();
         }
@@ -124,10 +124,18 @@ mod tests {
                 assert!((a - b).abs() < 0.02, "{a} and {b}");
             }
         }
-        // Somebody else reads what the layer gives.
+        // Somebody else reads what the layer gives, or it is itself an output.
         let (_, found, _) = mean(1, 5.0, true, |model, [x, _]| {
             let y = model.wire_node("linear", plain.clone(), &[x]).unwrap()[0];
-            model.wire_node("twice", math::add(), &[y, y]).unwrap()[0]
+            let twice = model.wire_node("twice", math::add(), &[y, y]).unwrap()[0];
+            model.outputs.push(twice);
+            y
+        });
+        assert_eq!(found, [5]);
+        let (_, found, _) = mean(1, 5.0, true, |model, [x, _]| {
+            let y = model.wire_node("linear", plain.clone(), &[x]).unwrap()[0];
+            model.outputs.push(y);
+            y
         });
         assert_eq!(found, [5]);
     }
